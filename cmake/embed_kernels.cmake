@@ -1,0 +1,13 @@
+# Writes OUTPUT: a C file with every kernel source in FILES as an array, and a table of them (src/opencl/program.h).
+set(text "#include \"opencl/program.h\"\n")
+set(table "")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME)
+  string(MAKE_C_IDENTIFIER ${name} id)
+  file(READ ${file} bytes HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  string(APPEND text "static const char source_${id}[] = {${bytes}0};\n")
+  string(APPEND table "    {\"${name}\", source_${id}},\n")
+endforeach()
+string(APPEND text "const struct embedded_source embedded_sources[] = {\n${table}    {0, 0},\n};\n")
+file(WRITE ${OUTPUT} "${text}")
