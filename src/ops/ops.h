@@ -1,0 +1,54 @@
+// What every operation needs to know: the context, how exact it must be, and which kernel variant runs for each op.
+// Operations are void: a failure is the context's sticky error (opencl/context.h).
+#ifndef OPS_OPS_H
+#define OPS_OPS_H
+
+#include "opencl/launch.h"
+#include <idm/config.h>
+
+typedef enum variant {
+    VARIANT_GENERIC, // plain scalar code, any device, no local memory above 16 KiB: the fallback and the yardstick
+    VARIANT_CPU,     // explicit vectors, one item per group, no local memory, no barriers
+    VARIANT_GPU,     // tiles in local memory
+    VARIANT_CLBLAST, // gemm only
+} variant;
+
+// One row of the table of variants; `[device] variants` and `gemm` choose it, later a tuner.
+typedef struct variant_table {
+    variant gemm;      // 1x1 convolutions and linear layers
+    variant conv;      // 3x3 convolutions
+    variant attention;
+    variant pointwise; // norms and everything else: CPU = wide vectors per item, else one lane per channel
+} variant_table;
+
+typedef struct ops {
+    context *ctx;
+    variant_table table;
+    bool exact; // math = exact: no approximated exp or erf, no Winograd
+    tensor zeros; // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
+} ops;
+
+// Chooses the table from the device class (`variants` auto: cpu for CPUs, gpu for GPUs, generic otherwise) and makes what all ops share. max_channels: the widest
+// tensor a convolution will read.
+idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_math math, int max_channels, ops *result);
+
+// How the result of a GEMM-like op leaves its registers:  r = accumulated + bias + residual;  y = v given ? (1 - v) r + v mix : r.
+// The second form is a reversible module's coupling, y1 = (1-v) body(x1) + v x2 (MODEL.md "Reversible chain"), so that body's last op writes it.
+typedef struct epilogue {
+    tensor bias;     // c values, or NO_TENSOR
+    tensor residual; // as y, or NO_TENSOR
+    tensor v;        // one value on the device, or NO_TENSOR
+    tensor mix;      // as y, given with v; may be y itself
+} epilogue;
+
+// Largest of 16, 8, 4, 2, 1 that divides c, and at most `most`.
+int ops_vector_width(int c, int most);
+// Floats per item's vector for ops over c channels in this table: up to 16 on CPUs; up to 4 on GPUs; 1 in generic.
+int ops_pointwise_width(const ops *o, int c);
+
+static inline size_t ceil_div(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+#endif
