@@ -311,8 +311,9 @@ idm_status files_make_folders(const char *path)
         if (path[i] != '/' && path[i] != '\0') continue;
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, 0777) != 0 && !files_is_folder(part))
-            return status_fail(IDM_FAILED, "%s: cannot make the folder: %s", part, strerror(errno));
+        if (mkdir(part, 0777) == 0) continue;
+        const int error = errno;
+        if (!files_is_folder(part)) return status_fail(IDM_FAILED, "%s: cannot make the folder: %s", part, strerror(error));
     }
     return IDM_OK;
 }
