@@ -1,0 +1,49 @@
+#include "ops/ops.h"
+
+static variant table_variant(idm_variants variants, device_type type)
+{
+    switch (variants) {
+    case IDM_VARIANTS_CPU:
+        return VARIANT_CPU;
+    case IDM_VARIANTS_GPU:
+        return VARIANT_GPU;
+    case IDM_VARIANTS_GENERIC:
+        return VARIANT_GENERIC;
+    case IDM_VARIANTS_AUTO:
+        break;
+    }
+    return type == DEVICE_CPU ? VARIANT_CPU : type == DEVICE_GPU ? VARIANT_GPU : VARIANT_GENERIC;
+}
+
+idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_math math, int max_channels, ops *result)
+{
+    const variant v = table_variant(variants, context_device(ctx)->type);
+    *result = (ops){
+        .ctx = ctx,
+        .table = {.gemm = v, .conv = v, .attention = v, .pointwise = v},
+        .exact = math == IDM_MATH_EXACT,
+    };
+    if (gemm == IDM_GEMM_CLBLAST || (gemm == IDM_GEMM_AUTO && v == VARIANT_GPU)) result->table.gemm = VARIANT_CLBLAST;
+    result->zeros = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, 1, 1, 1, max_channels);
+    context_fill_zero(ctx, result->zeros);
+    return context_status(ctx);
+}
+
+int ops_vector_width(int c, int most)
+{
+    int width = 16;
+    while (width > most || c % width != 0) width /= 2;
+    return width;
+}
+
+int ops_pointwise_width(const ops *o, int c)
+{
+    switch (o->table.pointwise) {
+    case VARIANT_CPU:
+        return ops_vector_width(c, 16);
+    case VARIANT_GPU:
+        return ops_vector_width(c, 4);
+    default:
+        return 1;
+    }
+}
