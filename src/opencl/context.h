@@ -10,7 +10,6 @@
 typedef struct context context;
 
 typedef struct context_options {
-    bool profile;         // keep times per kernel (context_profile_print)
     double max_launch_ms; // longer launches are split; 0: never
 } context_options;
 
@@ -47,7 +46,9 @@ cost context_cost(const context *ctx);
 void context_reset_cost(context *ctx);
 
 // ---- Memory: stacks, one for each purpose, made of slabs no larger than the device's largest allocation.
-typedef enum pool { POOL_WEIGHTS, POOL_DERIVED, POOL_OPERATOR, POOL_ACTIVATIONS, POOL_COUNT } pool;
+// Weights; kept copies of them in a variant's layout; Phi and permutation; activations and scratch; CLBlast's own scratch (it takes a whole
+// buffer, no offset).
+typedef enum pool { POOL_WEIGHTS, POOL_DERIVED, POOL_OPERATOR, POOL_ACTIVATIONS, POOL_CLBLAST, POOL_COUNT } pool;
 const char *pool_name(pool p);
 
 typedef struct arena_mark {
@@ -55,30 +56,32 @@ typedef struct arena_mark {
     size_t used;
 } arena_mark;
 
-// Pushes a tensor on the pool's stack. Offsets are multiples of 256 bytes. A tensor larger than the largest allocation, or memory that the device has not got,
-// is a sticky error; the tensor returned then still has a buffer, so that callers need no check of their own.
+// Pushes a tensor on the pool's stack. Offsets are multiples of 256 bytes. A tensor larger than the largest allocation, or memory that the
+// device has not got, is a sticky error; the tensor returned then still has a buffer, so that callers need no check of their own.
 tensor arena_push(context *ctx, pool p, dtype type, int n, int h, int w, int c);
 arena_mark arena_save(context *ctx, pool p);
 // Everything pushed since the mark is gone. Work already launched on it is safe: the queue is in order.
 void arena_release(context *ctx, pool p, arena_mark mark);
 
-// Highest fill of the pool's stack in bytes (slab ends that stayed empty included), since the last arena_reset_peak.
+// Highest fill of the pool's stack in bytes (slab ends that stayed empty included), since the last arena_reset_peak or context_plan_begin.
 size_t arena_peak(const context *ctx, pool p);
 void arena_reset_peak(context *ctx, pool p);
 // Bytes of device memory that the pool's slabs hold now.
 size_t arena_held(const context *ctx, pool p);
 
-// The plan: arena_plan_begin empties the (unused) pool and sets the context dry; the caller does all its pushes and launches; arena_plan_commit leaves dry and makes
-// the slabs exactly as large as the plan needed them. IDM_FAILED names the bytes needed when the device has them not. The same pushes then succeed without any allocation.
-void arena_plan_begin(context *ctx, pool p);
-idm_status arena_plan_commit(context *ctx, pool p);
+// The plan: context_plan_begin sets the context dry; the caller then does all its pushes, releases and launches, and leaves no tensor
+// behind; context_plan_commit leaves dry and gives every pool that is empty slabs exactly as large as the plan filled them (others keep
+// theirs). The same pushes then succeed without any allocation. IDM_FAILED names the bytes needed when the device has them not.
+void context_plan_begin(context *ctx);
+idm_status context_plan_commit(context *ctx);
 // Frees the slabs of an unused pool.
 void arena_free(context *ctx, pool p);
 
 // ---- Profile
 void context_profile_print(context *ctx, FILE *out);
 // Calls for each kernel launched so far: seconds from the device's own clock.
-typedef void context_profile_visitor(void *user, const char *kernel, long launches, double seconds, cost total, double longest_launch_seconds);
+typedef void context_profile_visitor(void *user, const char *kernel, long launches, double seconds, cost total,
+                                     double longest_launch_seconds);
 void context_profile_visit(context *ctx, context_profile_visitor *visit, void *user);
 
 #endif

@@ -20,16 +20,16 @@ typedef struct device_info {
     void *platform_id, *device_id; // OpenCL handles; null for a device that is only described (dry run)
 } device_info;
 
-// Every device of every platform, in the ICD loader's order, with IDM_LIMITS applied. Platforms without devices are left out; no device at all is
-// IDM_OK with count 0. *list is the caller's to free().
+// Every device of every platform, in the ICD loader's order, with IDM_LIMITS applied. Platforms without devices are left out; no device at
+// all is IDM_OK with count 0. *list is the caller's to free().
 idm_status device_list(device_info **list, size_t *count);
 
-// selector: "P:D", part of a name (case ignored), "cpu", "gpu" or "auto" (the fastest GPU by compute units x clock, else a CPU, else anything).
-// IDM_FAILED when there is none, with the list of those that are there.
+// selector: "P:D", part of a name (case ignored), "cpu", "gpu" or "auto" (the fastest GPU by compute units x clock, else a CPU, else
+// anything). IDM_FAILED when there is none, with the list of those that are there.
 idm_status device_choose(const char *selector, device_info *info);
 
-// IDM_LIMITS="max_alloc=64MiB,local=32KiB,workgroup=256,fp16=0,fp64=0,subgroups=0,memory=1GiB" narrows what a device says of itself (for tests).
-// IDM_USAGE for an unknown name or value.
+// IDM_LIMITS="max_alloc=64MiB,local=32KiB,workgroup=256,fp16=0,fp64=0,subgroups=0,memory=1GiB" narrows what a device says of itself (for
+// tests). IDM_USAGE for an unknown name or value.
 idm_status device_apply_limits(device_info *info);
 
 #endif

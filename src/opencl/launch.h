@@ -3,8 +3,8 @@
 //     kernel *k = kernel_get(ctx, "norm", "group_norm_apply", "-DVEC=%d", vec);
 //     LAUNCH(ctx, k, ((work){.groups = {blocks, x.n, 1}, .local = {1, 1, 1}}), ((cost){flops, bytes}), T(x), T(y), I(count), F(eps));
 //
-// A long launch is cut along its largest dimension into several with a global offset, so a kernel must take its group's number from GROUP_ID(d)
-// (cl/common.clh), never from get_group_id, and may not depend on get_num_groups or get_global_size.
+// A long launch is cut along its largest dimension into several with a global offset, so a kernel must take its group's number from
+// GROUP_ID(d) (cl/common.clh), never from get_group_id, and may not depend on get_num_groups or get_global_size.
 #ifndef OPENCL_LAUNCH_H
 #define OPENCL_LAUNCH_H
 
@@ -12,8 +12,8 @@
 
 typedef struct kernel kernel;
 
-// The kernel `name` of cl/FILE.cl built with `options` (printf format; nothing specialised on height, width or batch). Built once per context, from the disk cache
-// if it is there. Null after an error (sticky), and LAUNCH of null does nothing.
+// The kernel `name` of cl/FILE.cl built with `options` (printf format; nothing specialised on height, width or batch). Built once per
+// context, from the disk cache if it is there. Null after an error (sticky), and LAUNCH of null does nothing.
 kernel *kernel_get(context *ctx, const char *file, const char *name, const char *options, ...) __attribute__((format(printf, 4, 5)));
 
 typedef struct work {
@@ -27,7 +27,8 @@ typedef struct argument {
     float f;
 } argument;
 
-// A tensor is two kernel arguments, TENSOR(type, name) in OpenCL C: the buffer, and the offset in elements as a ulong. "No tensor" passes a small dummy buffer.
+// A tensor is two kernel arguments, TENSOR(type, name) in OpenCL C: the buffer, and the offset in elements as a ulong. "No tensor" passes a
+// small dummy buffer.
 static inline argument T(tensor t)
 {
     return (argument){.kind = ARGUMENT_TENSOR, .t = t};
@@ -42,7 +43,7 @@ static inline argument F(float f)
 }
 
 void launch(context *ctx, kernel *k, work w, cost c, const argument *arguments, size_t count);
-#define LAUNCH(ctx, k, w, c, ...)                                                                                                          \
+#define LAUNCH(ctx, k, w, c, ...) \
     launch(ctx, k, w, c, (const argument[]){__VA_ARGS__}, sizeof((const argument[]){__VA_ARGS__}) / sizeof(argument))
 
 // Dry or not, every (file, kernel, options, items per group) asked for so far; for the compile gate.
@@ -52,8 +53,8 @@ void kernel_visit(context *ctx, kernel_visitor *visit, void *user);
 // The text of cl/FILE.cl with its includes in place. The caller's to free().
 idm_status program_source(const char *file, char **text);
 
-// One single-precision product on row-major matrices through CLBlast, C (m x n) = alpha A (m x k) B (k x n) + beta C; scratch from POOL_ACTIVATIONS.
-// transpose_b: B is stored n x k.
+// One single-precision product on row-major matrices through CLBlast, C (m x n) = alpha A (m x k) B (k x n) + beta C; scratch from
+// POOL_CLBLAST. transpose_b: B is stored n x k.
 void clblast_gemm(context *ctx, tensor a, tensor b, tensor c, int m, int n, int k, bool transpose_b, float alpha, float beta);
 
 #endif

@@ -4,10 +4,12 @@
 
 #include "ops/sensing.h"
 
-// e: the noise estimate as the U-Net left it, (n, H/2, W/2, 4) (pixel_shuffle2 is done on reading). alpha_bar: T + 1 values on the device. t: the step, 1..T.
+// e: the noise estimate as the U-Net left it, (n, H/2, W/2, 4) (pixel_shuffle2 is done on reading). alpha_bar: T + 1 values on the device.
+// t: the step, 1..T.
 //   x0 = (x - sqrt(1-ab[t]) e) / sqrt(ab[t]);  x0 += A^T(y - A x0) with back_projection = A^T y;  r = sqrt(ab[t-1]) x0 + sqrt(1-ab[t-1]) e
 // result = (1 - v) r + v mix when given in `c` (bias and residual unused), else r; result may be c->mix.
-void ddim_step_forward(ops *o, const sensing *s, tensor x, tensor e, tensor alpha_bar, int t, tensor back_projection, const epilogue *c, tensor result);
+void ddim_step_forward(ops *o, const sensing *s, tensor x, tensor e, tensor alpha_bar, int t, tensor back_projection, const epilogue *c,
+                       tensor result);
 
 // alpha_bar[0] = 1, alpha_bar[t] = alpha[0] ... alpha[t-1]; alpha: T values on the device.
 void alpha_bar_forward(ops *o, tensor alpha, tensor alpha_bar);

@@ -1,12 +1,12 @@
-// Normalisation: GroupNorm (Wu & He 2018) over pixels and the group's channels, LayerNorm over channels. Biased variance, statistics in float32 by
-// chunk-wise mean and squared deviation merged as Chan et al. 1979, so large means do not cancel.
+// Normalisation: GroupNorm (Wu & He 2018) over pixels and the group's channels, LayerNorm over channels. Biased variance, statistics in
+// float32 by chunk-wise mean and squared deviation merged as Chan et al. 1979, so large means do not cancel.
 #ifndef OPS_NORM_H
 #define OPS_NORM_H
 
 #include "ops/ops.h"
 
-// y = silu?(gamma (x - mean) / sqrt(var + eps) + beta), per sample and group. x, y: (n, h, w, c), may be the same; gamma, beta: c values; groups divides c.
-// Scratch for the statistics comes from POOL_ACTIVATIONS.
+// y = silu?(gamma (x - mean) / sqrt(var + eps) + beta), per sample and group. x, y: (n, h, w, c), may be the same; gamma, beta: c values;
+// groups divides c. Scratch for the statistics comes from POOL_ACTIVATIONS.
 void group_norm_forward(ops *o, tensor x, tensor gamma, tensor beta, int groups, float eps, bool silu, tensor y);
 
 // y = gamma (x - mean) / sqrt(var + eps) + beta per pixel (token) over its c channels.

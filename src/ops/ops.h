@@ -15,8 +15,8 @@ typedef enum variant {
 
 // One row of the table of variants; `[device] variants` and `gemm` choose it, later a tuner.
 typedef struct variant_table {
-    variant gemm;      // 1x1 convolutions and linear layers
-    variant conv;      // 3x3 convolutions
+    variant gemm; // 1x1 convolutions and linear layers
+    variant conv; // 3x3 convolutions
     variant attention;
     variant pointwise; // norms and everything else: CPU = wide vectors per item, else one lane per channel
 } variant_table;
@@ -24,16 +24,17 @@ typedef struct variant_table {
 typedef struct ops {
     context *ctx;
     variant_table table;
-    bool exact; // math = exact: no approximated exp or erf, no Winograd
+    bool exact;   // math = exact: no approximated exp or erf, no Winograd
     tensor zeros; // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
 } ops;
 
-// Chooses the table from the device class (`variants` auto: cpu for CPUs, gpu for GPUs, generic otherwise) and makes what all ops share. max_channels: the widest
-// tensor a convolution will read.
+// Chooses the table from the device class (`variants` auto: cpu for CPUs, gpu for GPUs, generic otherwise) and makes what all ops share.
+// max_channels: the widest tensor a convolution will read.
 idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_math math, int max_channels, ops *result);
 
 // How the result of a GEMM-like op leaves its registers:  r = accumulated + bias + residual;  y = v given ? (1 - v) r + v mix : r.
-// The second form is a reversible module's coupling, y1 = (1-v) body(x1) + v x2 (MODEL.md "Reversible chain"), so that body's last op writes it.
+// The second form is a reversible module's coupling, y1 = (1-v) body(x1) + v x2 (MODEL.md "Reversible chain"), so that body's last op
+// writes it.
 typedef struct epilogue {
     tensor bias;     // c values, or NO_TENSOR
     tensor residual; // as y, or NO_TENSOR

@@ -7,8 +7,8 @@
 // y = silu(x) = x / (1 + exp(-x)). Same shapes; in place allowed.
 void silu_forward(ops *o, tensor x, tensor y);
 
-// GEGLU (Shazeer 2020) with the exact gelu:  y[r, j] = x[r, j] * gelu(x[r, c + j]),  gelu(g) = g (1 + erf(g / sqrt 2)) / 2;  x rows x 2c, y rows x c.
-// exact: the device's erf; else a polynomial good to float rounding.
+// GEGLU (Shazeer 2020) with the exact gelu:  y[r, j] = x[r, j] * gelu(x[r, c + j]),  gelu(g) = g (1 + erf(g / sqrt 2)) / 2;  x rows x 2c, y
+// rows x c. exact: the device's erf; else a polynomial good to float rounding.
 void geglu_forward(ops *o, tensor x, tensor y);
 
 // y[.., first .. first + x.c) = x; same n h w. Concatenation and repeat along channels are calls of this.

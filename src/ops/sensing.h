@@ -1,9 +1,10 @@
-// The sampling operator A (MODEL.md "Sampling operator"): shuffle all H*W pixels by one permutation, cut into rows of N = B*B, project on M orthonormal columns.
+// The sampling operator A (MODEL.md "Sampling operator"): shuffle all H*W pixels by one permutation, cut into rows of N = B*B, project on M
+// orthonormal columns.
 #ifndef OPS_SENSING_H
 #define OPS_SENSING_H
 
-#include "ops/ops.h"
 #include "ops/gemm.h"
+#include "ops/ops.h"
 
 // A on the device. Images are planes (n, H, W, 1); measurements (n, 1, H*W/N, M).
 typedef struct sensing {
@@ -13,11 +14,13 @@ typedef struct sensing {
 } sensing;
 
 // Uploads (POOL_OPERATOR). phi: N x M row-major; perm: H*W indices, a permutation.
-void sensing_create(ops *o, const float *phi, int block_pixels, int measurements, const int32_t *perm, int height, int width, sensing *result);
+void sensing_create(ops *o, const float *phi, int block_pixels, int measurements, const int32_t *perm, int height, int width,
+                    sensing *result);
 
 void sensing_forward(ops *o, const sensing *s, tensor x, tensor y); // y = A x
 void sensing_adjoint(ops *o, const sensing *s, tensor y, tensor x); // x = A^T y
-// z = A^T A p, left in the shuffled order (n, 1, H*W/N, N): the caller reads z.flatten()[inverse[i]] for pixel i, which saves a pass over the image.
+// z = A^T A p, left in the shuffled order (n, 1, H*W/N, N): the caller reads z.flatten()[inverse[i]] for pixel i, which saves a pass over
+// the image.
 void sensing_normal_shuffled(ops *o, const sensing *s, tensor p, tensor z);
 
 #endif

@@ -1,12 +1,13 @@
 // Checks of operations against the plain double-precision oracles (tests/oracle): what `idm selftest`, the tests and the tuner run.
-// One check_OP function per operation, in src/tune/check_OP.c: it makes pseudo-random inputs of the given shape, runs the op under o->table, reads the result
-// back, and compares it with the oracle.
+// One check_OP function per operation, in src/tune/check_OP.c: it makes pseudo-random inputs of the given shape, runs the op under
+// o->table, reads the result back, and compares it with the oracle.
 #ifndef TUNE_CHECK_H
 #define TUNE_CHECK_H
 
 #include "ops/ops.h"
 
-// Relative error in norm, ||got - want|| / ||want||, of all that the op wrote; infinite where something is not finite. status: the device failed.
+// Relative error in norm, ||got - want|| / ||want||, of all that the op wrote; infinite where something is not finite. status: the device
+// failed.
 typedef struct check_result {
     idm_status status;
     double error;
