@@ -2,10 +2,10 @@
 #ifndef OPS_CONV_H
 #define OPS_CONV_H
 
-#include "ops/gemm.h"
+#include "ops/weight.h"
 
-// y (n, ceil(h/stride), ceil(w/stride), out) = epilogue(conv3x3(x (n, h, w, in))); w: 9 taps. upsample: x is read through nearest-neighbour
-// 2x upsampling, so y is (n, 2h, 2w, out) (stride 1). y must not overlap x.
+// y (n, ceil(h/stride), ceil(w/stride), out) = epilogue(conv3x3(x (n, h, w, in))); w->taps is 9. upsample: x is read through
+// nearest-neighbour 2x upsampling, so y is (n, 2h, 2w, out) (stride 1). y does not overlap x. e may be null.
 void conv_forward(ops *o, tensor x, const weight *w, int stride, bool upsample, const epilogue *e, tensor y);
 
 #endif
