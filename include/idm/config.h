@@ -19,7 +19,8 @@ typedef enum idm_recompute { IDM_RECOMPUTE_AUTO, IDM_RECOMPUTE_NONE, IDM_RECOMPU
 
 enum { IDM_PATH_SIZE = 4096, IDM_MILESTONES_MAX = 16 };
 
-// A key that was given neither in a file nor by an override has its default; for sizes of the model 0 means "as the weights file says, else published".
+// A key that was given neither in a file nor by an override has its default; for sizes of the model 0 means "as the weights file says, else
+// published".
 typedef struct idm_config {
     struct {
         int channels[2], heads, groups, steps;
@@ -62,14 +63,17 @@ typedef struct idm_config {
 // Every key at its default.
 IDM_API void idm_config_defaults(idm_config *config);
 
-// Reads an INI file over `config`. Relative paths become relative to the file's folder. IDM_USAGE with file, line and key for an unknown section or key
-// (names the nearest valid one), a value that does not parse or is out of range, or a line too long; IDM_BAD_INPUT when the file cannot be read.
+// Reads an INI file over `config`, which stays as it was on failure. A " ;" after a value begins a comment; a value that has " ;" in it
+// stands in double quotes ("" for a quote in them). Each key once, one a line. Relative paths become relative to the file's folder.
+// IDM_USAGE with file, line and key for an unknown section or key (names the nearest valid one), a value that does not parse or is out of
+// range, or a line too long; IDM_BAD_INPUT when the file cannot be read.
 IDM_API idm_status idm_config_load(idm_config *config, const char *path);
 
 // One override, "section.key=value". Relative paths stay relative to the working directory.
 IDM_API idm_status idm_config_set(idm_config *config, const char *assignment);
 
-// Writes all keys with their meaning, unit, default and allowed values (`idm help config`), or the values of `config` as an INI file.
+// Writes all keys with their meaning, unit, default and allowed values (`idm help config`), or the values of `config` as an INI file
+// that may be moved: relative paths become absolute, from the working directory.
 IDM_API void idm_config_describe(FILE *out);
 IDM_API idm_status idm_config_write(const idm_config *config, FILE *out);
 

@@ -147,7 +147,7 @@ bool text_to_bytes(const char *text, uint64_t *bytes)
     for (size_t i = 0; i < UNIT_COUNT; i++) {
         if (strcasecmp(rest, units[i].name) != 0) continue;
         const double total = number * (double)units[i].bytes;
-        if (total >= 0x1p53 || total != floor(total)) return false; // beyond 2^53 a double has no single bytes
+        if (total >= 0x1p53) return false; // beyond, a double has no single bytes
         *bytes = (uint64_t)total;
         return true;
     }

@@ -19,7 +19,8 @@ bool text_to_int(const char *text, int64_t *value);
 bool text_to_uint(const char *text, uint64_t *value);
 bool text_to_double(const char *text, double *value);
 
-// Bytes: "22GiB", "512 MiB", "1.5GB", "4096"; K M G T with iB are powers of 1024, with B of 1000. A fraction of a byte is false.
+// Bytes: "22GiB", "512 MiB", "1.5GB", "4096"; K M G T with iB are powers of 1024, with B of 1000. Fractions of a byte are dropped; 2^53 and
+// more is false.
 bool text_to_bytes(const char *text, uint64_t *bytes);
 
 // The shortest text that text_to_double (text_to_bytes) reads back as the same value; `out` takes at least 32 bytes.
