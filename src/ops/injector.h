@@ -4,9 +4,9 @@
 
 #include "ops/sensing.h"
 
-// x, y: (n, h, w, c), h*r = H, w*r = W, c a multiple of r^2; y may be e->mix. f2i: c/r^2 weights and its bias (1); i2f: weights (c/r^2, 3)
-// row-major as [c/r^2][3] and bias (c/r^2). back_projection: A^T y (n, H, W, 1). The coupling in `e` (v, mix) is applied to x + injection;
-// e->bias and e->residual are not used.
+// x, y: (n, h, w, c), h*r = H, w*r = W, r = 1, 2 or 4, c a multiple of r^2; y may be e->mix. f2i: c/r^2 weights and its bias (1); i2f:
+// weights (c/r^2, 3) row-major as [c/r^2][3] and bias (c/r^2). back_projection: A^T y (n, H, W, 1). The coupling in `e` (v, mix) is applied
+// to x + injection; e->bias and e->residual are not used.
 void injector_forward(ops *o, const sensing *s, tensor x, int r, tensor f2i_weight, tensor f2i_bias, tensor i2f_weight, tensor i2f_bias,
                       tensor back_projection, const epilogue *e, tensor y);
 

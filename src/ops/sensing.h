@@ -13,14 +13,18 @@ typedef struct sensing {
     tensor perm, inverse;       // I32, H*W: shuffled[i] = x[perm[i]], x[i] = shuffled[inverse[i]]
 } sensing;
 
-// Uploads (POOL_OPERATOR). phi: N x M row-major; perm: H*W indices, a permutation.
+// Uploads (POOL_OPERATOR). phi: N x M row-major; perm: H*W indices, which the caller has checked to be a permutation. The caller may keep
+// panels of phi and phi_transposed (ops/weight.h).
 void sensing_create(ops *o, const float *phi, int block_pixels, int measurements, const int32_t *perm, int height, int width,
                     sensing *result);
 
 void sensing_forward(ops *o, const sensing *s, tensor x, tensor y); // y = A x
 void sensing_adjoint(ops *o, const sensing *s, tensor y, tensor x); // x = A^T y
-// z = A^T A p, left in the shuffled order (n, 1, H*W/N, N): the caller reads z.flatten()[inverse[i]] for pixel i, which saves a pass over
-// the image.
+
+// z = A^T A p, both in the shuffled order (n, 1, H*W/N, N): pixel i of a sample is its value number inverse[i]. Kernels write p there and
+// read z from there, which saves two passes over the image.
 void sensing_normal_shuffled(ops *o, const sensing *s, tensor p, tensor z);
+// A tensor of that shape on POOL_ACTIVATIONS.
+tensor sensing_push_shuffled(ops *o, const sensing *s, int n);
 
 #endif

@@ -1,0 +1,111 @@
+// Operations that only move bytes or work element by element. NHWC; rows = pixels of all samples, vectors = channels / VEC (VEC divides the channels).
+#include "common.clh"
+#include "epilogue.clh"
+#include "math.clh"
+#include "rows.clh"
+
+ROWS_KERNEL silu_forward(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(float, y))
+{
+    START(x);
+    START(y);
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int i = (row * vectors + v) * VEC;
+            VSTORE(silu(VLOAD(x + i)), y + i);
+        }
+}
+
+// x: rows of 2 vectors (value, gate); y: rows of `vectors`.
+ROWS_KERNEL geglu_forward(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(float, y))
+{
+    START(x);
+    START(y);
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            __global const float *value = x + (2 * row * vectors + v) * VEC;
+            VSTORE(VLOAD(value) * gelu(VLOAD(value + vectors * VEC)), y + (row * vectors + v) * VEC);
+        }
+}
+
+// y: rows of y_channels; writes channels from `first` on.
+ROWS_KERNEL channels_copy(const int rows, const int vectors, const int block, const int y_channels, const int first, TENSOR(const float, x),
+                          TENSOR(float, y))
+{
+    START(x);
+    START(y);
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) VSTORE(VLOAD(x + (row * vectors + v) * VEC), y + row * y_channels + first + v * VEC);
+}
+
+// rows, width: of y. Heights are even, so halving (sample, line) together halves the line.
+ROWS_KERNEL upsample_nearest(const int rows, const int vectors, const int block, const int width, TENSOR(const float, x), TENSOR(float, y))
+{
+    START(x);
+    START(y);
+    FOR_EACH_ROW (row, rows, block) {
+        const int source = (row / width / 2) * (width / 2) + row % width / 2;
+        FOR_EACH_VECTOR (v, vectors) VSTORE(VLOAD(x + (source * vectors + v) * VEC), y + (row * vectors + v) * VEC);
+    }
+}
+
+ROWS_KERNEL scale(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, a), TENSOR(float, y))
+{
+    START(x);
+    START(a);
+    START(y);
+    const float factor = *a;
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int i = (row * vectors + v) * VEC;
+            VSTORE(VLOAD(x + i) * factor, y + i);
+        }
+}
+
+ROWS_KERNEL add_scaled(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, z), TENSOR(const float, a),
+                       TENSOR(float, y))
+{
+    START(x);
+    START(z);
+    START(a);
+    START(y);
+    const float factor = *a;
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int i = (row * vectors + v) * VEC;
+            VSTORE(fma((vfloat)factor, VLOAD(z + i), VLOAD(x + i)), y + i);
+        }
+}
+
+// mix or residual may be y.
+ROWS_KERNEL epilogue_forward(const int rows, const int vectors, const int block, TENSOR(const float, x), EPILOGUE_ARGUMENTS, TENSOR(float, y))
+{
+    START(x);
+    START(y);
+    EPILOGUE_START;
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int i = (row * vectors + v) * VEC;
+            vfloat r = VLOAD(x + i);
+            EPILOGUE(VLOAD, r, i, v * VEC);
+            VSTORE(r, y + i);
+        }
+}
+
+// Feature (n, h, w, planes r^2), channel k r^2 + i r + j  <->  plane (n, h r, w r, planes), pixel (y r + i, x r + j), channel k.
+// rows = n h w, vectors = planes r^2, VEC = 1. TO_FEATURE: 1 writes the feature, 0 the plane.
+ROWS_KERNEL pixel_shuffle(const int rows, const int vectors, const int block, const int width, const int r, TENSOR(const float, x), TENSOR(float, y))
+{
+    START(x);
+    START(y);
+    const int planes = vectors / (r * r);
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int k = v / (r * r), i = v / r % r, j = v % r;
+            const int feature = row * vectors + v, pixel = ((row / width * r + i) * width + row % width) * r + j;
+#if TO_FEATURE
+            y[feature] = x[pixel * planes + k];
+#else
+            y[pixel * planes + k] = x[feature];
+#endif
+        }
+}
