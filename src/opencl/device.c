@@ -62,6 +62,7 @@ static void describe(cl_platform_id platform, cl_device_id id, device_info *info
     info->compute_units = (unsigned)get_number(id, CL_DEVICE_MAX_COMPUTE_UNITS);
     info->clock_mhz = (unsigned)get_number(id, CL_DEVICE_MAX_CLOCK_FREQUENCY);
     info->alignment = (unsigned)(get_number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8);
+    info->native_vector = (unsigned)get_number(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
     info->fp16 = has_extension(id, "cl_khr_fp16");
     info->fp64 = has_extension(id, "cl_khr_fp64");
     info->subgroups = has_extension(id, "cl_khr_subgroups") || has_extension(id, "cl_intel_subgroups");

@@ -1,0 +1,129 @@
+// Convolution 3x3 and linear layer (one tap), CPU register-tile variant, NHWC.
+//   y (pixels x out) = epilogue(sum over taps of x(pixel + tap) W[tap]),  x (n, h, w, in), y (n, oh, ow, out)
+//   W in panels of PANEL outputs: [ceil(out / PANEL)][TAPS][in][PANEL], zero beyond out.
+// One item per group; it owns one panel and `block` output pixels, and holds a TILE_ROWS x PANEL tile of y in vector registers: per input channel TILE_VECS
+// vector loads of W, TILE_ROWS broadcasts of x, TILE_ROWS * TILE_VECS FMAs. Pixels outside the picture are read from a row of zeros. No local memory, no barriers.
+// A panel of all taps may be larger than a core's L2 cache, so the taps go in passes of `taps_per_pass` over SUB_TILES tiles, whose sums wait in private memory.
+// Groups: (panels, ceil(pixels / block)).
+#include "common.clh"
+#include "epilogue.clh"
+#ifndef TAPS
+#define TAPS 9 // 1 or 9
+#endif
+#ifndef TILE_ROWS
+#define TILE_ROWS 5 // pixels per register tile
+#endif
+#ifndef TILE_VECS
+#define TILE_VECS 5 // float16 vectors per pixel of the tile
+#endif
+#ifndef UNROLL
+#define UNROLL 4 // of the loop over input channels
+#endif
+#ifndef SUB_TILES
+#define SUB_TILES 16 // tiles that share one pass over the panel
+#endif
+#define PANEL (16 * TILE_VECS)
+
+// The windows of the tile's pixels: sample base, and the coordinates in x (before upsampling's halving) that tap 0's column and row 0 stand for.
+static inline void locate(const int pixel, const int h, const int w, const int oh, const int ow, const int stride, int *base, int *y, int *x)
+{
+    const int row = pixel / ow, sample = row / oh;
+    *base = sample * h * w;
+    *y = (row - sample * oh) * stride - (TAPS == 9);
+    *x = (pixel - row * ow) * stride - (TAPS == 9);
+}
+
+// Adds `in` products of one tap to the tile: a[r] points to pixel r's channels, w to the tap's part of the panel.
+static inline void accumulate(float16 acc[TILE_ROWS][TILE_VECS], __global const float *const a[TILE_ROWS], __global const float *w, const int in)
+{
+#pragma unroll UNROLL
+    for (int k = 0; k < in; k++) {
+        float16 b[TILE_VECS];
+#pragma unroll
+        for (int v = 0; v < TILE_VECS; v++) b[v] = vload16(v, w);
+#pragma unroll
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma unroll
+            for (int v = 0; v < TILE_VECS; v++) acc[r][v] = fma((float16)(a[r][k]), b[v], acc[r][v]);
+        w += PANEL;
+    }
+}
+
+static inline float16 load_some(__global const float *p, const int count)
+{
+    float v[16];
+    for (int i = 0; i < 16; i++) v[i] = i < count ? p[i] : 0.0f;
+    return vload16(0, v);
+}
+
+static inline void store_some(const float16 value, __global float *p, const int count)
+{
+    float v[16];
+    vstore16(value, 0, v);
+    for (int i = 0; i < count; i++) p[i] = v[i];
+}
+
+#define LOAD_ALL(p) vload16(0, p)
+#define LOAD_SOME(p) load_some(p, count)
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_cpu(TENSOR(const float, x), TENSOR(const float, panels), TENSOR(const float, zeros),
+                                                                      EPILOGUE_ARGUMENTS, TENSOR(float, y), const int in, const int out, const int pixels,
+                                                                      const int block, const int h, const int w, const int oh, const int ow,
+                                                                      const int stride, const int upsample, const int taps_per_pass)
+{
+    START(x);
+    START(panels);
+    START(zeros);
+    START(y);
+    EPILOGUE_START;
+    const int panel = GROUP_ID(0), channel = panel * PANEL;
+    const int first = GROUP_ID(1) * block, last = min(pixels, first + block);
+    float16 sums[SUB_TILES][TILE_ROWS][TILE_VECS];
+    panels += (size_t)panel * TAPS * in * PANEL;
+
+    for (int sub = first; sub < last; sub += SUB_TILES * TILE_ROWS)
+        for (int tap0 = 0; tap0 < TAPS; tap0 += taps_per_pass)
+            for (int tile = 0; tile < SUB_TILES; tile++) {
+                const int pixel = sub + tile * TILE_ROWS;
+                if (pixel >= last) break;
+                float16 acc[TILE_ROWS][TILE_VECS];
+                int base[TILE_ROWS], iy[TILE_ROWS], ix[TILE_ROWS];
+#pragma unroll
+                for (int r = 0; r < TILE_ROWS; r++) {
+                    locate(min(pixel + r, pixels - 1), h, w, oh, ow, stride, &base[r], &iy[r], &ix[r]);
+#pragma unroll
+                    for (int v = 0; v < TILE_VECS; v++) acc[r][v] = tap0 ? sums[tile][r][v] : (float16)(0.0f);
+                }
+                for (int tap = tap0; tap < tap0 + taps_per_pass; tap++) {
+                    __global const float *a[TILE_ROWS];
+#pragma unroll
+                    for (int r = 0; r < TILE_ROWS; r++) {
+                        const int py = iy[r] + tap / 3, px = ix[r] + tap % 3;
+                        const bool inside = py >= 0 && px >= 0 && py < (h << upsample) && px < (w << upsample);
+                        a[r] = inside ? x + (size_t)(base[r] + (py >> upsample) * w + (px >> upsample)) * in : zeros;
+                    }
+                    accumulate(acc, a, panels + (size_t)tap * in * PANEL, in);
+                }
+                if (tap0 + taps_per_pass < TAPS) {
+#pragma unroll
+                    for (int r = 0; r < TILE_ROWS; r++)
+#pragma unroll
+                        for (int v = 0; v < TILE_VECS; v++) sums[tile][r][v] = acc[r][v];
+                    continue;
+                }
+#pragma unroll
+                for (int r = 0; r < TILE_ROWS; r++)
+#pragma unroll
+                    for (int v = 0; v < TILE_VECS; v++) {
+                        const int c = channel + 16 * v, count = out - c;
+                        const size_t at = (size_t)(pixel + r) * out + c;
+                        if (pixel + r < last && count >= 16) {
+                            EPILOGUE(LOAD_ALL, acc[r][v], at, c);
+                            vstore16(acc[r][v], 0, y + at);
+                        } else if (pixel + r < last && count > 0) {
+                            EPILOGUE(LOAD_SOME, acc[r][v], at, c);
+                            store_some(acc[r][v], y + at, count);
+                        }
+                    }
+            }
+}

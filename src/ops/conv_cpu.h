@@ -1,0 +1,14 @@
+// The CPU variant's choice of register tile, shared by the op and the panels it reads.
+#ifndef OPS_CONV_CPU_H
+#define OPS_CONV_CPU_H
+
+#include "ops/ops.h"
+
+typedef struct cpu_tile {
+    int rows, vectors; // pixels x float16 vectors held in registers
+} cpu_tile;
+
+// For `out` output channels: the tile that fills the device's registers and wastes the fewest padded columns.
+cpu_tile conv_cpu_tile(const ops *o, int out);
+
+#endif
