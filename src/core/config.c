@@ -74,7 +74,8 @@ static void shorten(source *s, char *text, char *out, size_t size)
     const size_t length = text[0] != '[' ? strcspn(text, "=:") : close ? (size_t)(close + 1 - text) : strlen(text);
     const char *suffix = text[0] == '[' ? "\n" : " = *\n";
     if (text[0] == '[') {
-        if (close && !is_comment(close + 1 + strspn(close + 1, " \t")))
+        if (!close) source_fail(s, "expected [section] or key = value");
+        else if (!is_comment(close + 1 + strspn(close + 1, " \t")))
             source_fail(s, "[section] stands alone on its line, each key = value below it on its own");
     } else if (text[length] == '\0') source_fail(s, "expected [section] or key = value");
     else s->value = text + length + 1;
