@@ -4,6 +4,11 @@
 #include "ops/pointwise.h"
 #include <assert.h>
 
+static bool same_place(tensor a, tensor b)
+{
+    return a.buffer == b.buffer && a.offset == b.offset;
+}
+
 // Rows go in parts of a fixed number of operations, whatever max_launch_ms says: CLBlast may choose another kernel for another size, and
 // with it other bits.
 static void gemm_clblast(ops *o, const conv_call *call)
@@ -14,7 +19,7 @@ static void gemm_clblast(ops *o, const conv_call *call)
     int part = (int)(PART_FLOPS / (2.0 * w->in * w->out)) / 256 * 256;
     if (part < 256) part = 256;
     // the product takes y's place unless the epilogue still reads what is there
-    const bool in_place = call->e->mix.buffer != call->y.buffer || call->e->mix.offset != call->y.offset;
+    const bool in_place = !same_place(call->e->mix, call->y) && !same_place(call->e->residual, call->y);
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     for (int first = 0; first < rows; first += part) {
         const int count = rows - first < part ? rows - first : part;

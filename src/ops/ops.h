@@ -37,7 +37,7 @@ idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_ma
 // writes it.
 typedef struct epilogue {
     tensor bias;     // c values, or NO_TENSOR
-    tensor residual; // as y, or NO_TENSOR
+    tensor residual; // as y, or NO_TENSOR; may be y itself
     tensor v;        // one value on the device, or NO_TENSOR
     tensor mix;      // as y, given with v; may be y itself
 } epilogue;
