@@ -44,19 +44,19 @@ tensor parameters_plain_kernel(parameters *p, int rows, int columns, const char 
     return add(p, which, rows, columns);
 }
 
-weight parameters_weight(parameters *p, int in, int out, int kernel, const char *name, ...)
+weight parameters_weight(parameters *p, int in, int out, int window, const char *name, ...)
 {
-    parameter which = {.rank = kernel ? 4 : 2, .shape = {out, in, kernel, kernel}, .transpose = true};
+    parameter which = {.rank = window ? 4 : 2, .shape = {out, in, window, window}, .transpose = true};
     FORMAT_NAME(which.name, name);
-    const int taps = kernel == 3 ? 9 : 1;
+    const int taps = window == 3 ? 9 : 1;
     return (weight){.plain = add(p, which, taps * in, out), .taps = taps, .in = in, .out = out};
 }
 
-layer parameters_layer(parameters *p, int in, int out, int kernel, bool bias, const char *name, ...)
+layer parameters_layer(parameters *p, int in, int out, int window, bool bias, const char *name, ...)
 {
     char prefix[80];
     FORMAT_NAME(prefix, name);
-    layer l = {.w = parameters_weight(p, in, out, kernel, "%s.weight", prefix)};
+    layer l = {.w = parameters_weight(p, in, out, window, "%s.weight", prefix)};
     if (bias) l.bias = parameters_vector(p, out, "%s.bias", prefix);
     return l;
 }

@@ -21,8 +21,8 @@ typedef struct parameters {
 // `count` values as they are, on POOL_WEIGHTS. rank 1 unless the published shape is another: (rows, columns, 1, 1).
 tensor parameters_vector(parameters *p, int count, const char *name, ...) __attribute__((format(printf, 3, 4)));
 tensor parameters_plain_kernel(parameters *p, int rows, int columns, const char *name, ...) __attribute__((format(printf, 4, 5)));
-// kernel: side of a convolution's window, 1 or 3; 0: a linear layer's matrix (published without window).
-weight parameters_weight(parameters *p, int in, int out, int kernel, const char *name, ...) __attribute__((format(printf, 5, 6)));
+// window: side of a convolution's window, 1 or 3; 0: a linear layer's matrix (published without one).
+weight parameters_weight(parameters *p, int in, int out, int window, const char *name, ...) __attribute__((format(printf, 5, 6)));
 
 // Where published values come from: `count` floats of the tensor `name` in the published layout, valid until the next call; null when there
 // is none (its own message is set).
@@ -44,7 +44,7 @@ typedef struct norm_layer {
     tensor weight, bias;
 } norm_layer;
 
-layer parameters_layer(parameters *p, int in, int out, int kernel, bool bias, const char *name, ...) __attribute__((format(printf, 6, 7)));
+layer parameters_layer(parameters *p, int in, int out, int window, bool bias, const char *name, ...) __attribute__((format(printf, 6, 7)));
 norm_layer parameters_norm(parameters *p, int channels, const char *name, ...) __attribute__((format(printf, 3, 4)));
 
 #endif
