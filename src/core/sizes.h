@@ -10,6 +10,4 @@ typedef struct model_sizes {
     int block;       // B, sampling block size; N = B * B
 } model_sizes;
 
-#define MODEL_SIZES_PUBLISHED ((model_sizes){{320, 640}, 8, 32, 3, 32})
-
 #endif
