@@ -1,0 +1,61 @@
+// What test_conv.c and test_gemm.c share: a context with its own launch limit, narrowed device and choice of CLBlast, and a comparison of
+// bits between two of them.
+#ifndef TESTS_CONV_FIXTURE_H
+#define TESTS_CONV_FIXTURE_H
+
+#include "ops_fixture.h"
+
+#include "tune/check_conv.h"
+#include <string.h>
+
+typedef struct conv_setting {
+    idm_variants variants;
+    idm_gemm gemm;
+    double max_launch_ms;
+    const char *limits; // as IDM_LIMITS, or null
+} conv_setting;
+
+static inline void conv_fixture_open(ops_fixture *f, const conv_setting *s)
+{
+    const char *device = getenv("IDM_TEST_DEVICE"), *before = getenv("IDM_LIMITS");
+    char *saved = before ? strdup(before) : NULL;
+    const context_options options = {.max_launch_ms = s->max_launch_ms};
+    device_info info;
+    if (s->limits) (void)setenv("IDM_LIMITS", s->limits, 1);
+    const idm_status status = device_choose(device ? device : "auto", &info);
+    if (saved) (void)setenv("IDM_LIMITS", saved, 1);
+    else (void)unsetenv("IDM_LIMITS");
+    free(saved);
+    if (status != IDM_OK || context_create(&info, &options, &f->ctx) != IDM_OK ||
+        ops_create(f->ctx, s->variants, s->gemm, IDM_MATH_EXACT, 4096, &f->o) != IDM_OK)
+        fail_msg("%s", idm_message());
+}
+
+// The result of one op under a setting; the caller's to free().
+static inline float *conv_fixture_values(const conv_setting *s, int n, int h, int w, int in, int out, int taps, int stride, bool upsample,
+                                         size_t *count)
+{
+    ops_fixture f;
+    conv_fixture_open(&f, s);
+    const int parts = CHECK_BIAS | CHECK_COUPLING;
+    // twice: the second time the kernel's speed is known, and the launch is cut to that
+    free(check_conv_values(&f.o, n, h, w, in, out, taps, stride, upsample, parts, count));
+    float *values = check_conv_values(&f.o, n, h, w, in, out, taps, stride, upsample, parts, count);
+    if (!values) fail_msg("%s", idm_message());
+    ops_fixture_close(&f);
+    return values;
+}
+
+static inline void conv_fixture_same_bits(const conv_setting *a, const conv_setting *b, int n, int h, int w, int in, int out, int taps,
+                                          int stride, bool upsample)
+{
+    size_t count_a, count_b;
+    float *values_a = conv_fixture_values(a, n, h, w, in, out, taps, stride, upsample, &count_a);
+    float *values_b = conv_fixture_values(b, n, h, w, in, out, taps, stride, upsample, &count_b);
+    assert_int_equal(count_a, count_b);
+    assert_memory_equal(values_a, values_b, count_a * sizeof *values_a);
+    free(values_a);
+    free(values_b);
+}
+
+#endif
