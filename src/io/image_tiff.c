@@ -51,6 +51,20 @@ static toff_t size_of_memory(thandle_t handle)
     return reader->file->size;
 }
 
+// Mapped, because libtiff 4.5.0 refuses small tiles that it must read (it counts its buffer's 1024 bytes as theirs).
+static int map_memory(thandle_t handle, void **base, toff_t *size)
+{
+    const tiff_reader *reader = handle;
+    *base = (void *)(uintptr_t)reader->file->data; // opened for reading: libtiff does not write there
+    *size = reader->file->size;
+    return 1;
+}
+
+static void unmap_nothing(thandle_t handle, void *base, toff_t size)
+{
+    (void)handle, (void)base, (void)size;
+}
+
 static int keep_error(TIFF *tiff, void *user, const char *module, const char *format, va_list list)
 {
     (void)tiff, (void)module;
@@ -104,7 +118,7 @@ idm_status image_tiff_decode(const image_file *file, idm_image *image)
     TIFFOpenOptionsSetMaxSingleMemAlloc(options, SINGLE_ALLOCATION_MAX);
     TIFFOpenOptionsSetErrorHandlerExtR(options, keep_error, &reader);
     TIFFOpenOptionsSetWarningHandlerExtR(options, drop_warning, &reader);
-    TIFF *tiff = TIFFClientOpenExt("picture", "rm", &reader, read_memory, write_nothing, seek_memory, close_nothing, size_of_memory, NULL,
+    TIFF *tiff = TIFFClientOpenExt("picture", "r", &reader, read_memory, write_nothing, seek_memory, close_nothing, size_of_memory, NULL,
                                    NULL, options);
     TIFFOpenOptionsFree(options);
     if (!tiff) return damaged(&reader);
