@@ -130,6 +130,13 @@ void network_keep_layouts(network *n, size_t bytes)
     visit_weights(n, keep, &bytes);
 }
 
+void network_drop_layouts(network *n)
+{
+    visit_weights(n, forget, NULL);
+    arena_release(n->o->ctx, POOL_DERIVED, (arena_mark){0, 0});
+    arena_free(n->o->ctx, POOL_DERIVED);
+}
+
 // ---- forward
 
 typedef struct progress_state {

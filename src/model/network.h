@@ -23,6 +23,8 @@ int network_max_channels(const model_sizes *sizes);
 // Keeps weights in the layout the chosen variants read, as many as fit into `bytes` of device memory (first come first kept); the others
 // are converted at each use. Also renews kept ones after the weights changed.
 void network_keep_layouts(network *n, size_t bytes);
+// Gives their memory back.
+void network_drop_layouts(network *n);
 
 typedef struct network_progress {
     void (*report)(void *user, double done); // fraction of the forward pass that the device has finished

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum { ALIGNMENT = 256 };
-static const size_t SLAB_LEAST = (size_t)16 << 20; // an unplanned slab is not smaller, so that small tensors share
+static const size_t SLAB_LEAST = (size_t)4 << 20; // an unplanned slab is not smaller, so that small tensors share
 
 const char *pool_name(pool p)
 {
