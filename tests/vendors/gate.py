@@ -1,0 +1,367 @@
+"""Compiles kernels for GPUs that are not here, and fails on what would fail or crawl there. Run by gate.sh.
+
+Input: a folder made by list_kernels (kernels.tsv and the sources). Every distinct (source, options) is compiled for the vendors whose devices
+choose it, and for SPIR-V. Each (kernel, options, target) is one check. It fails on: a compile error, a function that no library has, spilled
+registers or scratch memory, local memory above the vendor's limit, SIMD8 on Intel in groups of more than 8 items (too many registers for more).
+
+Printed per kernel and target: registers an item (Intel: the SIMD width), and occupancy: threads of the multiprocessor (AMD: of the SIMD, as
+the compiler says) that can be resident, from registers, local memory and group size.
+"""
+import argparse
+import collections
+import concurrent.futures
+import glob
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KIB = 1024
+CLANG = ["clang-19", "-x", "cl", "-cl-std=CL1.2", "-O3", "-Xclang", "-finclude-default-header"]
+AMD_LIBRARY = "/usr/lib/x86_64-linux-gnu/amdgcn/bitcode"
+NVIDIA_LIBRARY = "/usr/lib/clc/nvptx64--nvidiacl.bc"
+
+# warps, groups and KiB of shared memory of a multiprocessor
+NVIDIA = {"sm_80": (64, 32, 164), "sm_86": (48, 16, 100), "sm_90": (64, 32, 228)}
+AMD = {"gfx90a": 8, "gfx1030": 16}  # waves of a SIMD
+# hardware threads and KiB of local memory of a subslice
+INTEL = {"tgllp": (16 * 7, 128), "dg2-g10": (16 * 8, 128), "pvc": (8 * 8, 128)}
+SPIRV = "spirv"
+VENDORS = {"nvidia": tuple(NVIDIA), "amd": tuple(AMD), "intel": tuple(INTEL), SPIRV: (SPIRV,)}
+TARGETS = [target for targets in VENDORS.values() for target in targets]
+LOCAL_LIMIT = {"nvidia": 48 * KIB, "amd": 64 * KIB, "intel": 64 * KIB}
+
+# What one compile tells of one kernel. problem: None, or why it fails. cell: for the table.
+Report = collections.namedtuple("Report", "problem cell local", defaults=("", None))
+
+
+def ptxas():
+    return shutil.which("ptxas") or shutil.which("/usr/local/cuda/bin/ptxas")
+
+
+def missing_tools():
+    """The vendors that cannot be compiled for here, with what is missing."""
+    need = {
+        "nvidia": ["clang-19", NVIDIA_LIBRARY],
+        "amd": ["clang-19", "ld.lld-19", AMD_LIBRARY],
+        "intel": ["ocloc"],
+        SPIRV: ["clang-15", "llvm-spirv-15", "spirv-val"],
+    }
+    missing = {}
+    for vendor, tools in need.items():
+        absent = [t for t in tools if not (os.path.exists(t) if t.startswith("/") else shutil.which(t))]
+        if absent:
+            missing[vendor] = ", ".join(absent)
+    return missing
+
+
+def run(command, folder):
+    """(exit status, everything printed)"""
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=240)
+    return done.returncode, done.stdout
+
+
+def first_error(log):
+    lines = [line.strip() for line in log.splitlines() if re.search(r"error|fatal|undefined|unresolved", line, re.I)]
+    return (lines or [line.strip() for line in log.splitlines() if line.strip()] or ["no message"])[0][:200]
+
+
+def percent(resident, most):
+    return f"{100 * resident // most}%"
+
+
+def local_problem(vendor, size):
+    return f"{size} bytes of local memory, {LOCAL_LIMIT[vendor]} is the limit" if size > LOCAL_LIMIT[vendor] else None
+
+
+# ---- NVIDIA
+
+
+def nvidia_occupancy(target, registers, local, items):
+    warps_most, groups_most, shared = NVIDIA[target]
+    warps = -(-items // 32)
+    per_warp = -(-registers * 32 // 256) * 256
+    by_registers = 65536 // per_warp // warps
+    by_local = shared * KIB // (local + KIB)
+    return percent(min(by_registers, by_local, groups_most, warps_most // warps) * warps, warps_most)
+
+
+def nvidia_kernels(log):
+    """kernel -> (registers, bytes of local memory, bytes spilled or on the stack) from ptxas -v"""
+    found = {}
+    for part in re.split(r"Compiling entry function '", log)[1:]:
+        name = part.split("'")[0]
+        numbers = [re.search(p, part) for p in (r"Used (\d+) registers", r"(\d+) bytes smem")]
+        spilled = sum(int(n) for n in re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", part))
+        found[name] = (int(numbers[0][1]) if numbers[0] else 0, int(numbers[1][1]) if numbers[1] else 0, spilled)
+    return found
+
+
+def ptx_report(ptx, kernel):
+    """What is known without ptxas: local memory, one variable each, named after its kernel."""
+    local = sum(int(n) for n in re.findall(rf"\.shared .*\b{kernel}_\S*\[(\d+)\]", ptx))
+    return Report(local_problem("nvidia", local), "ptx", local)
+
+
+def compile_nvidia(source, options, kernels, folder):
+    reports = {}
+    flags = ["-target", "nvptx64--nvidiacl", "-include", os.path.join(HERE, "nv_builtins.h"), "-Xclang", "-mlink-builtin-bitcode", "-Xclang",
+             NVIDIA_LIBRARY]
+    for target in NVIDIA:
+        code, log = run(CLANG + flags + [f"-march={target}"] + options + ["-S", "-o", "k.ptx", source], folder)
+        if code:
+            reports.update({(target, k): Report(first_error(log)) for k in kernels})
+            continue
+        with open(os.path.join(folder, "k.ptx")) as f:
+            ptx = f.read()
+        unresolved = re.findall(r"\.extern \.func.*?(\w+)\s*\n?\(", ptx, re.S)
+        if unresolved:
+            reports.update({(target, k): Report(f"unresolved: {', '.join(unresolved)}") for k in kernels})
+            continue
+        if not ptxas():
+            reports.update({(target, k): ptx_report(ptx, k) for k in kernels})
+            continue
+        code, log = run([ptxas(), f"-arch={target}", "-v", "-o", "k.cubin", "k.ptx"], folder)
+        found = nvidia_kernels(log)
+        for k, items in kernels.items():
+            if code or k not in found:
+                reports[target, k] = Report(first_error(log))
+                continue
+            registers, local, spilled = found[k]
+            problem = f"{spilled} bytes of spills and stack" if spilled else local_problem("nvidia", local)
+            reports[target, k] = Report(problem, f"{registers} {nvidia_occupancy(target, registers, local, items)}", local)
+    return reports
+
+
+# ---- AMD
+
+
+def amd_kernels(log):
+    """kernel -> {what: number} from -Rpass-analysis=kernel-resource-usage"""
+    found, current = {}, None
+    for line in log.splitlines():
+        m = re.search(r"remark: .*?(\w[^:]*): (\S+) \[-Rpass", line)
+        if not m:
+            continue
+        if m[1].endswith("Function Name"):
+            current = found.setdefault(m[2], {})
+        elif current is not None and m[2].isdigit():
+            current[re.sub(r" \[.*", "", m[1]).strip()] = int(m[2])
+    return found
+
+
+def compile_amd(source, options, kernels, folder):
+    reports = {}
+    flags = ["-target", "amdgcn-amd-amdhsa", f"--rocm-device-lib-path={AMD_LIBRARY}", "-Rpass-analysis=kernel-resource-usage"]
+    for target, waves in AMD.items():
+        code, log = run(CLANG + flags + [f"-mcpu={target}"] + options + ["-c", "-o", "k.o", source], folder)
+        found = amd_kernels(log)
+        if not code:
+            code, link_log = run(["ld.lld-19", "-shared", "--no-undefined", "-o", "k.co", "k.o"], folder)
+            log = link_log if code else log
+        for k in kernels:
+            if code or k not in found:
+                reports[target, k] = Report(first_error(log))
+                continue
+            n = found[k]
+            bad = {what: n.get(what, 0) for what in ("ScratchSize", "VGPRs Spill", "SGPRs Spill") if n.get(what, 0)}
+            local = n.get("LDS Size", 0)
+            problem = ", ".join(f"{what} {count}" for what, count in bad.items()) or local_problem("amd", local)
+            reports[target, k] = Report(problem, f"{n['VGPRs'] + n.get('AGPRs', 0)} {percent(n['Occupancy'], waves)}", local)
+    return reports
+
+
+# ---- Intel
+
+
+def elf_sections(path):
+    """Bytes of each section of a 64-bit little-endian ELF file, by name."""
+    with open(path, "rb") as f:
+        data = f.read()
+    if data[:5] != b"\x7fELF\x02":
+        return {}
+    table, size, count, names = struct.unpack_from("<Q", data, 0x28)[0], *struct.unpack_from("<HHH", data, 0x3A)
+    headers = [struct.unpack_from("<IIQQQQ", data, table + i * size) for i in range(count)]
+    bodies = [data[offset : offset + length] for _, _, _, _, offset, length in headers]
+    return {text_at(bodies[names], header[0]): body for header, body in zip(headers, bodies)}
+
+
+def text_at(strings, start):
+    return strings[start : strings.index(b"\0", start)].decode()
+
+
+def undefined_symbols(sections):
+    symbols = struct.iter_unpack("<IBBHQQ", sections.get(".symtab", b""))
+    return [text_at(sections[".strtab"], name) for name, _, _, section, _, _ in symbols if section == 0 and name]
+
+
+def intel_kernels(info):
+    """kernel -> (SIMD width, bytes of local memory, whether it uses private memory) from .ze_info"""
+    found = {}
+    for part in re.split(r"\n  - name: +", info.split("\nkernels_misc_info:")[0])[1:]:
+        numbers = [re.search(what + r": +(\d+)", part) for what in ("simd_size", "slm_size")]
+        found[part.split("\n")[0].strip()] = (int(numbers[0][1]), int(numbers[1][1]) if numbers[1] else 0, "per_thread_memory_buffers:" in part)
+    return found
+
+
+def intel_occupancy(target, simd, local, items):
+    threads_most, shared = INTEL[target]
+    threads = -(-items // simd)
+    granted = KIB
+    while granted < local:
+        granted *= 2
+    groups = threads_most // threads
+    if local:
+        groups = min(groups, shared * KIB // granted)
+    return percent(groups * threads, threads_most)
+
+
+def compile_intel(source, options, kernels, folder):
+    reports = {}
+    for target in INTEL:
+        out = os.path.join(folder, target)
+        code, log = run(["ocloc", "compile", "-file", source, "-device", target, "-options", " ".join(["-cl-std=CL1.2"] + options),
+                         "-internal_options", "-ze-allow-zebin -ze-enable-zebin", "-out_dir", out], folder)
+        binaries = glob.glob(os.path.join(out, "*.bin"))
+        sections = elf_sections(binaries[0]) if binaries else {}
+        found = intel_kernels(sections.get(".ze_info", b"").decode(errors="replace"))
+        undefined = undefined_symbols(sections)
+        for k, items in kernels.items():
+            if code or "INVALID opcode" in log or k not in found:
+                reports[target, k] = Report(first_error(log))
+                continue
+            simd, local, private = found[k]
+            problem = local_problem("intel", local)
+            spilled = re.search(rf"kernel {k}\s.*?(spilled around \d+)", log)
+            if undefined:
+                problem = f"unresolved: {', '.join(undefined)}"
+            elif spilled or private:
+                problem = spilled[1] if spilled else "scratch memory"
+            elif simd < 16 and items > 8:
+                problem = f"SIMD{simd}"
+            reports[target, k] = Report(problem, f"S{simd} {intel_occupancy(target, simd, local, items)}", local)
+    return reports
+
+
+# ---- SPIR-V
+
+
+def compile_spirv(source, options, kernels, folder):
+    steps = [["clang-15", "-x", "cl", "-cl-std=CL1.2", "-target", "spir64", "-O0", "-Xclang", "-finclude-default-header", "-emit-llvm", "-c"]
+             + options + ["-o", "k.bc", source],
+             ["llvm-spirv-15", "--spirv-max-version=1.2", "-o", "k.spv", "k.bc"],
+             ["spirv-val", "--target-env", "opencl1.2", "k.spv"]]
+    for step in steps:
+        code, log = run(step, folder)
+        if code:
+            return {(SPIRV, k): Report(first_error(log)) for k in kernels}
+    return {(SPIRV, k): Report(None, "ok") for k in kernels}
+
+
+COMPILE = {"nvidia": compile_nvidia, "amd": compile_amd, "intel": compile_intel, SPIRV: compile_spirv}
+
+
+def compile_job(job):
+    """job: (vendor, path of the source, options, {kernel: items per group}) -> {(target, kernel): Report}"""
+    vendor, source, options, kernels = job
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return COMPILE[vendor](source, options.split(), kernels, folder)
+        except subprocess.TimeoutExpired:
+            return {(target, k): Report("the compiler took over 240 s") for target in VENDORS[vendor] for k in kernels}
+
+
+def compile_all(jobs):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return list(pool.map(compile_job, jobs))
+
+
+# ---- the gate
+
+
+def read_jobs(folder, missing):
+    """One job per vendor and program, from kernels.tsv."""
+    kernels = collections.defaultdict(dict)
+    with open(os.path.join(folder, "kernels.tsv")) as f:
+        for line in f:
+            vendor, file, kernel, options, local = line.rstrip("\n").split("\t")
+            x, y, z = (int(n) for n in local.split(","))
+            for v in (vendor, SPIRV):
+                if v not in missing:
+                    kernels[v, file, options][kernel] = x * y * z
+    return [(vendor, os.path.join(os.path.abspath(folder), file + ".cl"), options, k) for (vendor, file, options), k in sorted(kernels.items())]
+
+
+def print_table(jobs, results):
+    rows, locals_, items = collections.defaultdict(dict), {}, {}
+    for (_, source, options, kernels), reports in zip(jobs, results):
+        for (target, kernel), r in reports.items():
+            row = (os.path.basename(source), kernel, options)
+            rows[row][target] = "FAIL" if r.problem else r.cell
+            items[row] = kernels[kernel]
+            if r.local is not None:
+                locals_[row] = max(locals_.get(row, 0), r.local)
+    targets = [t for t in TARGETS if any(t in cells for cells in rows.values())]
+    print("registers (Intel: SIMD width) and occupancy; local memory in bytes")
+    print(f"{'items':>5} {'local':>6}" + "".join(f" {t:>9}" for t in targets) + "  kernel")
+    for row in sorted(rows):
+        cells = "".join(f" {rows[row].get(t, '-'):>9}" for t in targets)
+        print(f"{items[row]:>5} {locals_.get(row, 0):>6}{cells}  {row[1]} {row[2]}")
+
+
+def check_kernels(folder, missing):
+    jobs = read_jobs(folder, missing)
+    results = compile_all(jobs)
+    print_table(jobs, results)
+    passed = failed = 0
+    for (_, source, options, _), reports in zip(jobs, results):
+        for (target, kernel), r in sorted(reports.items()):
+            passed += r.problem is None
+            failed += r.problem is not None
+            if r.problem:
+                print(f"FAILED {target}: {os.path.basename(source)} {kernel} {options}: {r.problem}")
+    return passed, failed
+
+
+def check_planted(missing):
+    """The gate must find what is planted: each (defect, target) that goes unnoticed is a failure of the gate itself."""
+    planted = {"spill": ("spill", 1024), "unresolved": ("unresolved", 64), "local": ("local_memory", 64)}
+    cause = {"spill": "spill", "unresolved": "unresolved|undefined", "local": "local memory|shared data"}
+    jobs = [(vendor, os.path.join(HERE, "planted", file + ".cl"), "", {kernel: items})
+            for vendor in ("nvidia", "amd", "intel") if vendor not in missing for file, (kernel, items) in planted.items()]
+    passed = failed = 0
+    for (vendor, source, _, _), reports in zip(jobs, compile_all(jobs)):
+        for (target, _), r in reports.items():
+            defect = os.path.basename(source)[: -len(".cl")]
+            if vendor == "nvidia" and not ptxas() and defect == "spill":
+                continue
+            caught = r.problem is not None and re.search(cause[defect], r.problem, re.I) is not None
+            passed += caught
+            failed += not caught
+            print(f"{'caught' if caught else 'FAILED: not caught'} {target}: planted {defect}: {r.problem}")
+    return passed, failed
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", help="made by list_kernels; without it only the planted defects are compiled")
+    folder = parser.parse_args().folder
+    missing = missing_tools()
+    for vendor, tools in missing.items():
+        print(f"not compiled for {vendor}: {tools} not installed")
+    if "nvidia" not in missing and not ptxas():
+        print("no ptxas (NVIDIA's CUDA toolkit): PTX is made, but NVIDIA's registers and spills are not checked")
+    passed, failed = check_planted(missing)
+    if folder:
+        more = check_kernels(folder, missing)
+        passed, failed = passed + more[0], failed + more[1]
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
