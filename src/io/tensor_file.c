@@ -328,6 +328,17 @@ idm_status tensor_file_read_i64(tensor_file *file, const tensor_entry *entry, in
     return read_values(file, entry, row_to_i64, values, sizeof *values);
 }
 
+idm_status tensor_file_check_finite(const tensor_file *file, const tensor_entry *entry, const float *values)
+{
+    for (size_t i = 0; i < entry->count; i++) {
+        uint32_t bits; // as integers: fast-math flags would fold isfinite away
+        memcpy(&bits, &values[i], sizeof bits);
+        if ((bits & 0x7f800000) == 0x7f800000)
+            return status_fail(IDM_BAD_INPUT, "%s: tensor \"%s\" holds NaN or infinity (value %zu)", file->path, entry->name, i);
+    }
+    return IDM_OK;
+}
+
 bool tensor_entry_same(const tensor_entry *a, const tensor_entry *b)
 {
     const size_t dimensions = (size_t)a->rank * sizeof *a->shape;

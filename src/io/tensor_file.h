@@ -49,6 +49,9 @@ const char *tensor_file_metadata_at(const tensor_file *file, size_t index, const
 idm_status tensor_file_read_f32(tensor_file *file, const tensor_entry *entry, float *values);
 idm_status tensor_file_read_i64(tensor_file *file, const tensor_entry *entry, int64_t *values);
 
+// IDM_BAD_INPUT naming the entry and the place if a value is NaN or infinite.
+idm_status tensor_file_check_finite(const tensor_file *file, const tensor_entry *entry, const float *values);
+
 // Both are views of the same values (same storage, place, type, shape and strides).
 bool tensor_entry_same(const tensor_entry *a, const tensor_entry *b);
 

@@ -191,16 +191,10 @@ static idm_status find_sizes(loader *l)
     return check_divisors(l);
 }
 
-static idm_status check_finite(const loader *l, const char *name, const float *values, size_t count)
+static idm_status read_f32(const loader *l, const tensor_entry *entry, float *values)
 {
-    if (l->options.accept_nonfinite) return IDM_OK;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits; // as integers: fast-math flags would fold isfinite away
-        memcpy(&bits, &values[i], sizeof bits);
-        if ((bits & 0x7f800000) == 0x7f800000)
-            return status_fail(IDM_BAD_INPUT, "%s: tensor \"%s\" holds NaN or infinity (value %zu)", l->path, name, i);
-    }
-    return IDM_OK;
+    IDM_TRY(tensor_file_read_f32(l->file, entry, values));
+    return l->options.accept_nonfinite ? IDM_OK : tensor_file_check_finite(l->file, entry, values);
 }
 
 // Every parameter that the layout has must be there with its shape; checked before memory is taken for the values.
@@ -231,8 +225,7 @@ static idm_status read_values(const loader *l, weights *w)
             weights_start(w, i, l->options.seed);
             continue;
         }
-        IDM_TRY(tensor_file_read_f32(l->file, find(l, source), w->values[i]));
-        IDM_TRY(check_finite(l, source, w->values[i], w->parameters[i].count));
+        IDM_TRY(read_f32(l, find(l, source), w->values[i]));
     }
     return IDM_OK;
 }
@@ -243,8 +236,7 @@ static idm_status read_phi(const loader *l, weights *w)
     w->measurements = l->measurements;
     w->phi = malloc(l->phi->count * sizeof *w->phi);
     if (!w->phi) return status_fail(IDM_FAILED, "%s: not enough memory for phi", l->path);
-    IDM_TRY(tensor_file_read_f32(l->file, l->phi, w->phi));
-    return check_finite(l, "phi", w->phi, l->phi->count);
+    return read_f32(l, l->phi, w->phi);
 }
 
 // A second name must hold what the first one does; as a rule they share the storage and nothing needs reading.
