@@ -118,8 +118,8 @@ idm_status image_tiff_decode(const image_file *file, idm_image *image)
     TIFFOpenOptionsSetMaxSingleMemAlloc(options, SINGLE_ALLOCATION_MAX);
     TIFFOpenOptionsSetErrorHandlerExtR(options, keep_error, &reader);
     TIFFOpenOptionsSetWarningHandlerExtR(options, drop_warning, &reader);
-    TIFF *tiff = TIFFClientOpenExt("picture", "r", &reader, read_memory, write_nothing, seek_memory, close_nothing, size_of_memory, NULL,
-                                   NULL, options);
+    TIFF *tiff = TIFFClientOpenExt("picture", "r", &reader, read_memory, write_nothing, seek_memory, close_nothing, size_of_memory,
+                                   map_memory, unmap_nothing, options);
     TIFFOpenOptionsFree(options);
     if (!tiff) return damaged(&reader);
     const idm_status status = read_pixels(tiff, &reader, image);
