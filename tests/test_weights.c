@@ -37,6 +37,7 @@ static void authors_file_gives_the_tiny_weights(void **state)
     assert_int_equal(w->sizes.channels[1], 64);
     assert_int_equal(w->sizes.steps, 3);
     assert_int_equal(w->sizes.heads, 0); // no shape tells
+    assert_false(w->imported);
     weights_free(w);
     weights_free(expected);
 }
@@ -71,6 +72,7 @@ static void stable_diffusion_is_imported(void **state)
         const weights_options options = {.sizes = tiny, .seed = 9};
         weights *w;
         assert_int_equal(weights_load(files[f], &options, &w), IDM_OK);
+        assert_true(w->imported);
         assert_memory_equal(&w->sizes, &tiny, sizeof tiny);
         size_t copied = 0;
         for (size_t i = 0; i < w->count; i++) {

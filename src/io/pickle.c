@@ -479,6 +479,8 @@ static idm_status (*const opcodes[256])(machine *) = {
 static idm_status run(machine *m)
 {
     if (m->size > PICKLE_BYTES_MAX) return status_fail(IDM_BAD_INPUT, "%s: pickle of more than %d bytes", m->path, PICKLE_BYTES_MAX);
+    enum { FIRST_STACK = 64 };
+    if (!reserve(&m->stack, &m->stack_capacity, FIRST_STACK, sizeof *m->stack)) return no_memory(m);
     while (!m->stopped) {
         const uint8_t *opcode = NULL;
         IDM_TRY(take(m, 1, &opcode));

@@ -14,6 +14,7 @@ typedef struct weights {
     float *block;     // what values point into
     float *phi;       // N x M, N = sizes.block^2; NULL if the file has none
     int measurements; // M; 0 without phi
+    bool imported;    // from Stable Diffusion: where training starts, no trained network
 } weights;
 
 typedef struct weights_options {

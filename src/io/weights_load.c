@@ -284,6 +284,7 @@ static idm_status load(loader *l, weights **result)
     IDM_TRY(check_shapes(l));
     IDM_TRY(weights_allocate(&l->sizes, result));
     (*result)->cs_ratio = l->cs_ratio;
+    (*result)->imported = l->layout != LAYOUT_IDM;
     IDM_TRY(read_values(l, *result));
     if (l->layout != LAYOUT_IDM) return IDM_OK;
     IDM_TRY(read_phi(l, *result));
