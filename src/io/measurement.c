@@ -37,6 +37,22 @@ static idm_status read_sizes(const tensor_file *file, measurement *m)
     return metadata_int(file, "block_size", OPERATOR_BLOCK_MAX, &m->block);
 }
 
+// Whether the tiles lie as the picture's size asks is for the one who puts them together.
+static idm_status read_tiles(const tensor_file *file, measurement *m)
+{
+    IDM_TRY(metadata_int(file, "picture_height", MEASUREMENT_SIDE_MAX, &m->picture_height));
+    IDM_TRY(metadata_int(file, "picture_width", MEASUREMENT_SIDE_MAX, &m->picture_width));
+    IDM_TRY(metadata_int(file, "tile_rows", MEASUREMENT_SIDE_MAX, &m->tile_rows));
+    IDM_TRY(metadata_int(file, "tile_columns", MEASUREMENT_SIDE_MAX, &m->tile_columns));
+    const int given = (m->picture_height > 0) + (m->picture_width > 0) + (m->tile_rows > 0) + (m->tile_columns > 0);
+    if (given == 0) return IDM_OK;
+    if (given < 4 || (int64_t)m->tile_rows * m->tile_columns != m->count ||
+        (int64_t)m->picture_height * m->picture_width > MEASUREMENT_PIXELS_MAX)
+        return status_fail(IDM_BAD_INPUT, "%s: the metadata picture_height, picture_width, tile_rows, tile_columns do not fit %d tiles",
+                           tensor_file_path(file), m->count);
+    return IDM_OK;
+}
+
 static idm_status check_block(const char *path, const measurement *m)
 {
     const int b = m->block;
@@ -174,7 +190,8 @@ static idm_status read_all(tensor_file *file, tensor_file *operator_file, bool y
     IDM_TRY(read_sizes(file, m));
     IDM_TRY(read_phi(file, operator_file, m));
     IDM_TRY(read_perm(file, operator_file, m));
-    return read_planes(file, y_needed, m);
+    IDM_TRY(read_planes(file, y_needed, m));
+    return read_tiles(file, m);
 }
 
 idm_status measurement_read(tensor_file *file, tensor_file *operator_file, bool y_needed, measurement *m)
@@ -197,6 +214,19 @@ idm_status measurement_load(const char *path, const char *operator_path, measure
     return status;
 }
 
+idm_status measurement_load_operator(const char *path, measurement *m)
+{
+    tensor_file *file;
+    *m = (measurement){0};
+    IDM_TRY(tensor_file_open(path, &file));
+    idm_status status = read_sizes(file, m);
+    if (status == IDM_OK) status = read_phi(file, NULL, m);
+    if (status == IDM_OK) status = read_perm(file, NULL, m);
+    tensor_file_close(file);
+    if (status != IDM_OK) measurement_free(m);
+    return status;
+}
+
 static idm_status save(const char *path, const measurement *m, bool planes, bool with_operator)
 {
     const int64_t pixels = (int64_t)m->height * m->width, n = (int64_t)m->block * m->block;
@@ -214,18 +244,22 @@ static idm_status save(const char *path, const measurement *m, bool planes, bool
     for (size_t i = 0; i < 4; i++) {
         if (all[i].data) tensors[count++] = all[i];
     }
-    static const char *const keys[] = {"height", "width", "original_height", "original_width", "block_size"};
-    const int numbers[] = {m->height, m->width, m->original_height, m->original_width, m->block};
-    enum { NUMBERS = 5 };
+    static const char *const keys[] = {"height",         "width",         "original_height", "original_width", "block_size",
+                                       "picture_height", "picture_width", "tile_rows",       "tile_columns"};
+    const int numbers[] = {m->height,         m->width,         m->original_height, m->original_width, m->block,
+                           m->picture_height, m->picture_width, m->tile_rows,       m->tile_columns};
+    enum { NUMBERS = sizeof numbers / sizeof *numbers };
     char texts[NUMBERS + 1][32];
     safetensors_metadata metadata[NUMBERS + 1];
+    size_t keys_count = 0;
     for (size_t i = 0; i < NUMBERS; i++) {
+        if (numbers[i] == 0) continue; // not in tiles
         (void)snprintf(texts[i], sizeof texts[i], "%d", numbers[i]);
-        metadata[i] = (safetensors_metadata){keys[i], texts[i]};
+        metadata[keys_count++] = (safetensors_metadata){keys[i], texts[i]};
     }
     text_from_double(texts[NUMBERS], m->cs_ratio);
-    metadata[NUMBERS] = (safetensors_metadata){"cs_ratio", texts[NUMBERS]};
-    const idm_status status = safetensors_write(path, tensors, count, metadata, NUMBERS + 1);
+    metadata[keys_count++] = (safetensors_metadata){"cs_ratio", texts[NUMBERS]};
+    const idm_status status = safetensors_write(path, tensors, count, metadata, keys_count);
     free(perm);
     return status;
 }

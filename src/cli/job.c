@@ -1,0 +1,133 @@
+#include "cli/job.h"
+
+#include "cli/interrupt.h"
+#include "eval/session.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const double limit_seconds = 600, worth_saying_seconds = 20;
+
+static void describe(const job *j)
+{
+    char text[256];
+    const char *weights = j->call->config.model.weights;
+    session_describe(j->session, text, sizeof text);
+    cli_note(j->call, "%s", text);
+    if (*weights) cli_note(j->call, "weights %s", weights);
+    else cli_note(j->call, "no weights given (--weights FILE): random start values, the pictures will be poor");
+}
+
+idm_status job_open(job *j, const cli_call *call, files_list *inputs)
+{
+    *j = (job){.call = call, .inputs = *inputs, .work = calloc(inputs->count + 1, sizeof *j->work), .failures = cJSON_CreateArray()};
+    *inputs = (files_list){0};
+    idm_status status = j->work && j->failures ? idm_session_open(&call->config, &j->session) : status_fail(IDM_FAILED, "out of memory");
+    if (status == IDM_OK) describe(j);
+    else job_close(j);
+    return status;
+}
+
+void job_close(job *j)
+{
+    if (j->session && j->call->profile) context_profile_print(session_context(j->session), stderr);
+    idm_session_close(j->session);
+    files_list_free(&j->inputs);
+    free(j->work);
+    cJSON_Delete(j->failures);
+    *j = (job){0};
+}
+
+void job_add_work(job *j, size_t i, const tiling *t)
+{
+    size_t bytes;
+    double flops;
+    // what does not fit fails when its turn comes
+    if (idm_session_plan(j->session, t->tile_height, t->tile_width, 1, &bytes, &flops) != IDM_OK) return;
+    j->work[i] += flops * tiling_count(t);
+    j->total += flops * tiling_count(t);
+    if (bytes > j->bytes) j->bytes = bytes;
+}
+
+// Seconds that a picture of side x side takes, and its FLOPs.
+static idm_status time_probe(idm_session *session, int side, double *seconds, double *flops)
+{
+    size_t bytes;
+    idm_operator op;
+    IDM_TRY(idm_session_plan(session, side, side, 1, &bytes, flops));
+    IDM_TRY(idm_session_operator(session, side, side, "probe", &op));
+    const size_t pixels = (size_t)side * (size_t)side;
+    float *y = calloc(pixels, sizeof *y), *out = malloc(pixels * sizeof *out); // never more measurements than pixels
+    const double began = cli_clock();
+    idm_status status = y && out ? idm_session_reconstruct(session, &op, y, 1, out, NULL, NULL) : status_fail(IDM_FAILED, "out of memory");
+    *seconds = cli_clock() - began;
+    free(y);
+    free(out);
+    idm_operator_free(&op);
+    return status;
+}
+
+// By the rate of small pictures, growing until one takes long enough to be timed.
+static idm_status predict(job *j)
+{
+    static const double worth_measuring = 2e10, long_enough = 0.4;
+    static const int largest_probe = 256;
+    if (j->total < worth_measuring) return IDM_OK;
+    int side = idm_session_block_size(j->session);
+    double seconds, flops;
+    IDM_TRY(time_probe(j->session, side, &seconds, &flops)); // builds the kernels
+    do {
+        IDM_TRY(time_probe(j->session, side, &seconds, &flops));
+        side *= 2;
+    } while (seconds < long_enough && side <= largest_probe && 4 * flops < j->total && !interrupt_signal());
+    j->seconds = j->total / flops * seconds;
+    return IDM_OK;
+}
+
+idm_status job_begin(job *j, bool may_stop)
+{
+    char time[32], memory[32];
+    IDM_TRY(predict(j));
+    (void)cli_time_text(time, j->seconds);
+    (void)cli_bytes_text(memory, (double)j->bytes);
+    if (may_stop && j->seconds > limit_seconds)
+        return status_fail(IDM_USAGE,
+                           "this would take about %s and %s of device memory; give --yes to do it, --tile 512 to cut large pictures into "
+                           "tiles, or a faster device (--device, idm devices)",
+                           time, memory);
+    if (j->seconds > worth_saying_seconds) cli_note(j->call, "predicted: %s, %s of device memory", time, memory);
+    else cli_detail(j->call, "predicted: %s, %s of device memory, %.3g TFLOP", time, memory, j->total / 1e12);
+    progress_begin(&j->bar, j->call, j->session, j->total, j->inputs.count);
+    return interrupt_signal() ? status_fail(IDM_FAILED, "stopped by a signal") : IDM_OK;
+}
+
+void job_next(job *j, size_t i)
+{
+    progress_item(&j->bar, j->inputs.paths[i], j->work[i]);
+}
+
+idm_status job_failed(job *j, size_t i, idm_status status)
+{
+    const char *path = j->inputs.paths[i], *message = idm_message();
+    if (interrupt_signal()) return status;
+    if (!strstr(message, path)) (void)status_prefix(status, "%s", path);
+    message = idm_message();
+    if (j->failed++ == 0) {
+        j->first_failure = status;
+        (void)snprintf(j->first_message, sizeof j->first_message, "%s", message);
+    }
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "file", files_name(path));
+    cJSON_AddStringToObject(item, "message", message);
+    cJSON_AddItemToArray(j->failures, item);
+    if (j->inputs.count == 1 || context_status(session_context(j->session)) != IDM_OK) return status; // the device is lost for all
+    progress_clear(&j->bar);
+    cli_warn("%s", message);
+    return IDM_OK;
+}
+
+idm_status job_end(job *j)
+{
+    progress_clear(&j->bar);
+    if (j->failed == 0) return IDM_OK;
+    return status_fail(j->first_failure, "%zu of %zu inputs failed, the first: %s", j->failed, j->inputs.count, j->first_message);
+}

@@ -1,0 +1,27 @@
+#include "cli/save.h"
+
+#include "core/status.h"
+#include "io/safetensors.h"
+#include <stdlib.h>
+
+idm_status save_png(const char *path, const picture *p, const reconstruction *r)
+{
+    idm_image grey = {.width = r->width, .height = r->height, .channels = 1}, result;
+    if (!p) {
+        grey.pixels = calloc((size_t)r->width * (size_t)r->height, 1);
+        if (!grey.pixels) return status_fail(IDM_FAILED, "%s: out of memory", path);
+    }
+    idm_status status = idm_image_with_luminance(p ? &p->image : &grey, r->plane, &result);
+    if (status == IDM_OK) {
+        status = idm_image_save_png(path, &result);
+        idm_image_free(&result);
+    }
+    idm_image_free(&grey);
+    return status;
+}
+
+idm_status save_raw(const char *path, const reconstruction *r)
+{
+    const safetensors_tensor out = {.name = "out", .dtype = FILE_F32, .rank = 4, .shape = {1, 1, r->height, r->width}, .data = r->plane};
+    return safetensors_write(path, &out, 1, NULL, 0);
+}
