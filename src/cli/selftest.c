@@ -41,16 +41,16 @@ static void add_row(selftest *s, const char *op, variant v, const char *shape, c
         s->status = status_prefix(result.status, "selftest of %s %s", op, shape);
         return;
     }
-    const bool pass = result.error <= s->tolerance;
+    const bool right = result.error <= s->tolerance;
     s->checks++;
-    s->wrong += !pass;
-    if (!s->call->json) printf("%-16s %-8s %-34s %9.2e  %s\n", op, variant_name(v), shape, result.error, pass ? "ok" : "WRONG");
+    s->wrong += !right;
+    if (!s->call->json) printf("%-16s %-8s %-34s %9.2e  %s\n", op, variant_name(v), shape, result.error, right ? "ok" : "WRONG");
     cJSON *row = cJSON_CreateObject();
     cJSON_AddStringToObject(row, "op", op);
     cJSON_AddStringToObject(row, "variant", variant_name(v));
     cJSON_AddStringToObject(row, "shape", shape);
     cli_json_number(row, "error", result.error);
-    cJSON_AddBoolToObject(row, "pass", pass);
+    cJSON_AddBoolToObject(row, "pass", right);
     cJSON_AddItemToArray(s->rows, row);
     (void)fflush(stdout);
 }
