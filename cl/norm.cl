@@ -16,7 +16,7 @@
 #define SPAN 1 // neighbouring vectors per item: up to 4 on CPUs, where one vector at a time is too short a piece of a row; else 1
 #endif
 #ifndef MERGE_ITEMS
-#define MERGE_ITEMS 64 // items per group of channels, a power of two; 1 on CPUs
+#define MERGE_ITEMS 64 // items per group of channels; 1 on CPUs
 #endif
 #ifndef SILU
 #define SILU 0 // 1: followed by SiLU
@@ -54,19 +54,16 @@ ROWS_KERNEL group_norm_chunks(const int pixels, const int channels, const int ch
     }
 }
 
+// Sum over the items, in their order.
 #if MERGE_ITEMS > 1
 #define MERGE_SCRATCH(name) __local float name[MERGE_ITEMS]
 static inline float merge_sum(float value, __local float *scratch)
 {
-    const int item = get_local_id(0);
-    scratch[item] = value;
+    scratch[get_local_id(0)] = value;
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (int half_items = MERGE_ITEMS / 2; half_items > 0; half_items /= 2) {
-        if (item < half_items) scratch[item] += scratch[item + half_items];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    const float sum = scratch[0];
-    barrier(CLK_LOCAL_MEM_FENCE);
+    float sum = 0.0f;
+    for (int i = 0; i < MERGE_ITEMS; i++) sum += scratch[i];
+    barrier(CLK_LOCAL_MEM_FENCE); // before the next sum overwrites it
     return sum;
 }
 #else
