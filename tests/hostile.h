@@ -57,6 +57,7 @@ static inline void write_bytes(const char *path, const void *bytes, size_t size)
 // Reads a whole file (freed by the caller), or skips the test where the shared folder is not beside the source.
 static inline uint8_t *read_or_skip(const char *path, size_t *size)
 {
+    *size = 0;
     FILE *file = fopen(path, "rb");
     if (!file) {
         print_message("needs %s\n", path);
