@@ -24,9 +24,10 @@ void sensing_create(ops *o, const float *phi, int block_pixels, int measurements
     float *transposed = malloc(n * m * sizeof *transposed);
     int32_t *inverse = malloc(pixels * sizeof *inverse);
     if (transposed && inverse) {
-        for (size_t i = 0; i < n; i++)
+        const bool dry = context_dry(o->ctx); // a plan has no values
+        for (size_t i = 0; !dry && i < n; i++)
             for (size_t j = 0; j < m; j++) transposed[j * n + i] = phi[i * m + j];
-        for (size_t i = 0; i < pixels; i++) inverse[perm[i]] = (int32_t)i;
+        for (size_t i = 0; !dry && i < pixels; i++) inverse[perm[i]] = (int32_t)i;
         *result = (sensing){
             .height = height,
             .width = width,

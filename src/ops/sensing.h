@@ -14,7 +14,7 @@ typedef struct sensing {
 } sensing;
 
 // Uploads (POOL_OPERATOR). phi: N x M row-major; perm: H*W indices, which the caller has checked to be a permutation. The caller may keep
-// panels of phi and phi_transposed (ops/weight.h).
+// panels of phi and phi_transposed (ops/weight.h). In a dry run phi and perm may be null.
 void sensing_create(ops *o, const float *phi, int block_pixels, int measurements, const int32_t *perm, int height, int width,
                     sensing *result);
 
