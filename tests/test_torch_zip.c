@@ -84,6 +84,9 @@ static void contiguous_and_strided_tensors(void **state)
     assert_int_equal(OPEN(ONE("\1", PAIR("\2", "\2"), PAIR("\3", "\1")), &file), IDM_OK); // a part
     assert_values(file, "a", (const float[]){2, 3, 5, 6}, 4);
     tensor_file_close(file);
+    assert_int_equal(OPEN(ONE("\1", PAIR("\2", "\1"), "K\3\x8a\x8\0\0\0\0\0\0\0\x40\x86"), &file), IDM_OK); // a column
+    assert_values(file, "a", (const float[]){2, 5}, 2);
+    tensor_file_close(file);
     assert_int_equal(OPEN(ONE("\5", ")", ")"), &file), IDM_OK); // no dimensions
     assert_values(file, "a", (const float[]){6}, 1);
     tensor_file_close(file);

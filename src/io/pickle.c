@@ -146,18 +146,20 @@ static idm_status pop_to_mark(machine *m, pickle_node ***items, size_t *count)
     return IDM_OK;
 }
 
-// One function per kind of opcode; m->at is behind the opcode.
+// One function per kind of opcode, with the width, count or kind that tells its opcodes apart; m->at is behind the opcode.
 
-static idm_status do_proto(machine *m)
+static idm_status do_proto(machine *m, unsigned argument)
 {
+    (void)argument;
     uint32_t version = 0;
     IDM_TRY(take_number(m, 1, &version));
     if (version == 2) return IDM_OK;
     return status_fail(IDM_BAD_INPUT, "%s: pickle protocol %u, only 2 (torch.save's default) is read", m->path, version);
 }
 
-static idm_status do_stop(machine *m)
+static idm_status do_stop(machine *m, unsigned argument)
 {
+    (void)argument;
     pickle_node *node = NULL;
     if (m->mark_count > 0) return damaged(m, "ends inside a mark");
     IDM_TRY(pop(m, &node));
@@ -167,54 +169,36 @@ static idm_status do_stop(machine *m)
     return IDM_OK;
 }
 
-static idm_status do_mark(machine *m)
+static idm_status do_mark(machine *m, unsigned argument)
 {
+    (void)argument;
     if (m->mark_count == PICKLE_NODES_MAX) return damaged(m, "too many marks");
     if (!reserve(&m->marks, &m->mark_capacity, m->mark_count + 1, sizeof *m->marks)) return no_memory(m);
     m->marks[m->mark_count++] = m->depth;
     return IDM_OK;
 }
 
-static idm_status do_none(machine *m)
+static idm_status do_none(machine *m, unsigned argument)
 {
-    return push_integer(m, PICKLE_NONE, 0);
+    return push_integer(m, PICKLE_NONE, argument);
 }
 
-static idm_status do_true(machine *m)
+static idm_status do_bool(machine *m, unsigned value)
 {
-    return push_integer(m, PICKLE_BOOL, 1);
+    return push_integer(m, PICKLE_BOOL, value);
 }
 
-static idm_status do_false(machine *m)
-{
-    return push_integer(m, PICKLE_BOOL, 0);
-}
-
-static idm_status push_number(machine *m, size_t width)
+static idm_status do_number(machine *m, unsigned width)
 {
     uint32_t number = 0;
     IDM_TRY(take_number(m, width, &number));
     return push_integer(m, PICKLE_INT, width == 4 ? (int32_t)number : (int64_t)number);
 }
 
-static idm_status do_int1(machine *m)
-{
-    return push_number(m, 1);
-}
-
-static idm_status do_int2(machine *m)
-{
-    return push_number(m, 2);
-}
-
-static idm_status do_int4(machine *m)
-{
-    return push_number(m, 4);
-}
-
 // A two's-complement number of up to 8 bytes.
-static idm_status do_long(machine *m)
+static idm_status do_long(machine *m, unsigned argument)
 {
+    (void)argument;
     uint32_t width = 0;
     const uint8_t *bytes = NULL;
     IDM_TRY(take_number(m, 1, &width));
@@ -225,8 +209,9 @@ static idm_status do_long(machine *m)
     return push_integer(m, PICKLE_INT, (int64_t)value);
 }
 
-static idm_status do_float(machine *m)
+static idm_status do_float(machine *m, unsigned argument)
 {
+    (void)argument;
     const uint8_t *bytes = NULL;
     pickle_node *node = NULL;
     IDM_TRY(take(m, 8, &bytes));
@@ -237,7 +222,7 @@ static idm_status do_float(machine *m)
     return IDM_OK;
 }
 
-static idm_status push_text(machine *m, size_t width)
+static idm_status do_text(machine *m, unsigned width)
 {
     uint32_t length = 0;
     const uint8_t *bytes = NULL;
@@ -250,35 +235,14 @@ static idm_status push_text(machine *m, size_t width)
     return IDM_OK;
 }
 
-static idm_status do_text1(machine *m)
-{
-    return push_text(m, 1);
-}
-
-static idm_status do_text4(machine *m)
-{
-    return push_text(m, 4);
-}
-
-static idm_status do_empty_tuple(machine *m)
+static idm_status do_empty(machine *m, unsigned kind)
 {
     pickle_node *node = NULL;
-    return push_new(m, PICKLE_TUPLE, &node);
+    return push_new(m, (pickle_kind)kind, &node);
 }
 
-static idm_status do_empty_list(machine *m)
-{
-    pickle_node *node = NULL;
-    return push_new(m, PICKLE_LIST, &node);
-}
-
-static idm_status do_empty_dict(machine *m)
-{
-    pickle_node *node = NULL;
-    return push_new(m, PICKLE_DICT, &node);
-}
-
-static idm_status push_tuple(machine *m, size_t count)
+// A tuple of the topmost `count` values.
+static idm_status do_tuple(machine *m, unsigned count)
 {
     if (m->depth - stack_floor(m) < count) return damaged(m, "stack is empty");
     const size_t bottom = m->depth - count;
@@ -289,28 +253,14 @@ static idm_status push_tuple(machine *m, size_t count)
     return push(m, node);
 }
 
-static idm_status do_tuple(machine *m)
+static idm_status do_marked_tuple(machine *m, unsigned argument)
 {
+    (void)argument;
     pickle_node **items = NULL;
     size_t count = 0;
     IDM_TRY(pop_to_mark(m, &items, &count));
     m->depth += count;
-    return push_tuple(m, count);
-}
-
-static idm_status do_tuple1(machine *m)
-{
-    return push_tuple(m, 1);
-}
-
-static idm_status do_tuple2(machine *m)
-{
-    return push_tuple(m, 2);
-}
-
-static idm_status do_tuple3(machine *m)
-{
-    return push_tuple(m, 3);
+    return do_tuple(m, (unsigned)count);
 }
 
 // Adds items to the list or dict that lies below them on the stack, and leaves it there.
@@ -324,39 +274,21 @@ static idm_status add_items(machine *m, pickle_kind kind, pickle_node *const *it
     return append(m, container, items, count);
 }
 
-static idm_status add_few(machine *m, pickle_kind kind, size_t count)
+// An item of a list, or a key and a value.
+static idm_status do_add(machine *m, unsigned kind)
 {
+    const size_t count = kind == PICKLE_DICT ? 2 : 1;
     if (m->depth - stack_floor(m) < count) return damaged(m, "stack is empty");
     m->depth -= count;
-    return add_items(m, kind, m->stack + m->depth, count);
+    return add_items(m, (pickle_kind)kind, m->stack + m->depth, count);
 }
 
-static idm_status add_marked(machine *m, pickle_kind kind)
+static idm_status do_add_marked(machine *m, unsigned kind)
 {
     pickle_node **items = NULL;
     size_t count = 0;
     IDM_TRY(pop_to_mark(m, &items, &count));
-    return add_items(m, kind, items, count);
-}
-
-static idm_status do_append(machine *m)
-{
-    return add_few(m, PICKLE_LIST, 1);
-}
-
-static idm_status do_appends(machine *m)
-{
-    return add_marked(m, PICKLE_LIST);
-}
-
-static idm_status do_setitem(machine *m)
-{
-    return add_few(m, PICKLE_DICT, 2);
-}
-
-static idm_status do_setitems(machine *m)
-{
-    return add_marked(m, PICKLE_DICT);
+    return add_items(m, (pickle_kind)kind, items, count);
 }
 
 static idm_status take_line(machine *m, const char **line, size_t *length)
@@ -372,8 +304,9 @@ static idm_status take_line(machine *m, const char **line, size_t *length)
     return IDM_OK;
 }
 
-static idm_status do_global(machine *m)
+static idm_status do_global(machine *m, unsigned argument)
 {
+    (void)argument;
     const char *module = NULL, *name = NULL;
     size_t module_length = 0, name_length = 0;
     IDM_TRY(take_line(m, &module, &module_length));
@@ -391,8 +324,9 @@ static idm_status do_global(machine *m)
     return IDM_OK;
 }
 
-static idm_status do_persistent(machine *m)
+static idm_status do_persistent(machine *m, unsigned argument)
 {
+    (void)argument;
     pickle_node *id = NULL, *node = NULL;
     IDM_TRY(pop(m, &id));
     if (id->kind != PICKLE_TUPLE) return damaged(m, "a persistent id that is no tuple");
@@ -401,8 +335,9 @@ static idm_status do_persistent(machine *m)
 }
 
 // REDUCE and NEWOBJ: what Python would call becomes a node, except an empty OrderedDict, which is a dict.
-static idm_status do_call(machine *m)
+static idm_status do_call(machine *m, unsigned argument)
 {
+    (void)argument;
     pickle_node *arguments = NULL, *function = NULL, *node = NULL;
     IDM_TRY(pop(m, &arguments));
     IDM_TRY(pop(m, &function));
@@ -410,7 +345,7 @@ static idm_status do_call(machine *m)
     if (arguments->kind != PICKLE_TUPLE) return damaged(m, "arguments that are no tuple");
     if (pickle_is_global(function, "collections.OrderedDict")) {
         if (arguments->count > 0) return damaged(m, "an OrderedDict with arguments");
-        return do_empty_dict(m);
+        return do_empty(m, PICKLE_DICT);
     }
     IDM_TRY(push_new(m, PICKLE_CALL, &node));
     IDM_TRY(append(m, node, &function, 1));
@@ -418,8 +353,9 @@ static idm_status do_call(machine *m)
 }
 
 // The state of an object (the _metadata of a state dict, a parameter's hooks) says nothing about tensors: dropped.
-static idm_status do_build(machine *m)
+static idm_status do_build(machine *m, unsigned argument)
 {
+    (void)argument;
     pickle_node *state = NULL;
     IDM_TRY(pop(m, &state));
     if (m->depth == stack_floor(m)) return damaged(m, "stack is empty");
@@ -427,7 +363,7 @@ static idm_status do_build(machine *m)
     return kind == PICKLE_CALL || kind == PICKLE_DICT ? IDM_OK : damaged(m, "a state for what has none");
 }
 
-static idm_status memo_put(machine *m, size_t width)
+static idm_status do_put(machine *m, unsigned width)
 {
     uint32_t index = 0;
     IDM_TRY(take_number(m, width, &index));
@@ -438,7 +374,7 @@ static idm_status memo_put(machine *m, size_t width)
     return IDM_OK;
 }
 
-static idm_status memo_get(machine *m, size_t width)
+static idm_status do_get(machine *m, unsigned width)
 {
     uint32_t index = 0;
     IDM_TRY(take_number(m, width, &index));
@@ -446,34 +382,45 @@ static idm_status memo_get(machine *m, size_t width)
     return push(m, m->memo[index]);
 }
 
-static idm_status do_put1(machine *m)
-{
-    return memo_put(m, 1);
-}
-
-static idm_status do_put4(machine *m)
-{
-    return memo_put(m, 4);
-}
-
-static idm_status do_get1(machine *m)
-{
-    return memo_get(m, 1);
-}
-
-static idm_status do_get4(machine *m)
-{
-    return memo_get(m, 4);
-}
-
-// Every opcode that is understood, by its byte.
-static idm_status (*const opcodes[256])(machine *) = {
-    [0x80] = do_proto,   ['.'] = do_stop,    ['('] = do_mark,        ['N'] = do_none,       [0x88] = do_true,      [0x89] = do_false,
-    ['K'] = do_int1,     ['M'] = do_int2,    ['J'] = do_int4,        [0x8a] = do_long,      ['G'] = do_float,      ['U'] = do_text1,
-    ['T'] = do_text4,    ['X'] = do_text4,   [')'] = do_empty_tuple, [']'] = do_empty_list, ['}'] = do_empty_dict, ['t'] = do_tuple,
-    [0x85] = do_tuple1,  [0x86] = do_tuple2, [0x87] = do_tuple3,     ['a'] = do_append,     ['e'] = do_appends,    ['s'] = do_setitem,
-    ['u'] = do_setitems, ['c'] = do_global,  ['Q'] = do_persistent,  ['R'] = do_call,       [0x81] = do_call,      ['b'] = do_build,
-    ['q'] = do_put1,     ['r'] = do_put4,    ['h'] = do_get1,        ['j'] = do_get4,
+// Every opcode that is understood, by its byte, with what its function is told.
+static const struct {
+    idm_status (*run)(machine *m, unsigned argument);
+    unsigned argument;
+} opcodes[256] = {
+    [0x80] = {do_proto, 0},
+    ['.'] = {do_stop, 0},
+    ['('] = {do_mark, 0},
+    ['N'] = {do_none, 0},
+    [0x88] = {do_bool, 1},
+    [0x89] = {do_bool, 0},
+    ['K'] = {do_number, 1},
+    ['M'] = {do_number, 2},
+    ['J'] = {do_number, 4},
+    [0x8a] = {do_long, 0},
+    ['G'] = {do_float, 0},
+    ['U'] = {do_text, 1},
+    ['T'] = {do_text, 4},
+    ['X'] = {do_text, 4},
+    [')'] = {do_empty, PICKLE_TUPLE},
+    [']'] = {do_empty, PICKLE_LIST},
+    ['}'] = {do_empty, PICKLE_DICT},
+    [0x85] = {do_tuple, 1},
+    [0x86] = {do_tuple, 2},
+    [0x87] = {do_tuple, 3},
+    ['t'] = {do_marked_tuple, 0},
+    ['a'] = {do_add, PICKLE_LIST},
+    ['s'] = {do_add, PICKLE_DICT},
+    ['e'] = {do_add_marked, PICKLE_LIST},
+    ['u'] = {do_add_marked, PICKLE_DICT},
+    ['c'] = {do_global, 0},
+    ['Q'] = {do_persistent, 0},
+    ['R'] = {do_call, 0},
+    [0x81] = {do_call, 0},
+    ['b'] = {do_build, 0},
+    ['q'] = {do_put, 1},
+    ['r'] = {do_put, 4},
+    ['h'] = {do_get, 1},
+    ['j'] = {do_get, 4},
 };
 
 static idm_status run(machine *m)
@@ -484,10 +431,10 @@ static idm_status run(machine *m)
     while (!m->stopped) {
         const uint8_t *opcode = NULL;
         IDM_TRY(take(m, 1, &opcode));
-        if (!opcodes[*opcode])
+        if (!opcodes[*opcode].run)
             return status_fail(IDM_BAD_INPUT, "%s: refused: pickle opcode 0x%02x at byte %zu is no part of a weights file", m->path,
                                *opcode, m->at - 1);
-        IDM_TRY(opcodes[*opcode](m));
+        IDM_TRY(opcodes[*opcode].run(m, opcodes[*opcode].argument));
     }
     return m->at == m->size ? IDM_OK : damaged(m, "goes on after its end");
 }

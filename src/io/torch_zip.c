@@ -234,6 +234,11 @@ static idm_status add_tensor(archive *a, const char *name, const pickle_node *ar
     const storage *s = &a->storages[entry.storage];
     entry.dtype = s->dtype;
     if (!tensor_entry_count(&entry)) return bad_tensor(a, name, "has an impossibly large shape");
+    tensor_entry contiguous = entry;
+    tensor_entry_make_contiguous(&contiguous);
+    for (int d = 0; d < entry.rank; d++) { // the stride of a single row means nothing and may be anything
+        if (entry.shape[d] == 1) entry.stride[d] = contiguous.stride[d];
+    }
     if (!lies_inside(&entry, part[1]->integer, s->count)) return bad_tensor(a, name, "reaches outside its storage");
     entry.offset = (size_t)part[1]->integer * file_dtype_size(s->dtype);
     return tensor_list_add(list, a->path, name, strlen(name), entry);
