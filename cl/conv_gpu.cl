@@ -41,9 +41,9 @@
 #define LOADS_W (TILE_K * QUADS_N / ITEMS)
 #define OUTSIDE -1
 
-// `quad`: 4 values from p on; those from `count` on are zero.
 #define QUAD(p) (*(__global const float4 *)(p))
 #define SCALAR(p) (*(p))
+// 4 values from p on; those from number `count` on are zero.
 static inline float4 load_quad(__global const float *p, const int count)
 {
     return (float4)(count > 0 ? p[0] : 0.0f, count > 1 ? p[1] : 0.0f, count > 2 ? p[2] : 0.0f, count > 3 ? p[3] : 0.0f);

@@ -12,7 +12,7 @@ if [ "${1:-}" = --install ]; then
     [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update
     DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y --no-install-recommends clang-19 lld-19 libclc-15 rocm-device-libs \
-        intel-opencl-icd llvm-spirv-15 spirv-tools pocl-opencl-icd mesa-opencl-icd oclgrind python3-minimal
+        intel-opencl-icd llvm-spirv-15 spirv-tools pocl-opencl-icd mesa-opencl-icd oclgrind python3
 fi
 
 [ $# -gt 0 ] || exec python3 "$here/gate.py"
