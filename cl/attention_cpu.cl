@@ -1,0 +1,184 @@
+// Fused self-attention, CPU variant: out = softmax(Q K^T / sqrt(HEAD)) V for each head, never an N x N matrix.
+//   q, k, v: `tokens` rows per sample, `stride` floats apart; head h owns the HEAD channels from h * HEAD. out: dense rows of heads * HEAD.
+//   lse (if write_lse): [sample][head][token], natural log of the sum of exp of the scaled logits.
+//   scale: log2(e) / sqrt(HEAD), so that logits are in units of log 2 and only exp2 is needed.
+// One work-item per group. It owns QUERIES queries of one head, one query per vector lane, and walks the keys in blocks of KEYS with an online
+// softmax (Milakov & Gimelshein 2018): maximum and sum run vertically, no lane ever talks to another. Values of K and V are broadcast.
+// Both products keep a tile of 8 x VECTORS accumulators in registers.
+// Groups: (ceil(tokens / QUERIES), heads, samples).
+#include "common.clh"
+
+#ifndef HEAD
+#define HEAD 40 // head size, 1 to 128
+#endif
+#ifndef EXACT
+#define EXACT 0 // 1: the device's exp2
+#endif
+#ifndef VECTORS
+#define VECTORS 3 // float16 vectors in a tile of queries: 3 fills 24 of 32 vector registers with accumulators
+#endif
+#ifndef QUERY_TILES
+#define QUERY_TILES 4 // tiles of queries that share one copy of a block of keys
+#endif
+#ifndef KEYS
+#define KEYS 128 // keys per block, a multiple of KEY_TILE; the scores of one tile (KEYS * VECTORS * 64 bytes) should fit the first-level cache
+#endif
+#define LANES (16 * VECTORS)
+#define QUERIES (QUERY_TILES * LANES)
+#define KEY_TILE 8
+// Channels are cut into equal tiles of at most 8; where that does not come out even the last tile overlaps the one before it.
+#define CHANNEL_TILES ((HEAD + 7) / 8)
+#define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
+#define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
+
+// 2^x for x <= 0 to 1.4 ulp; vanishes (below 2^-126, 0 from -127 on) where float32 would be subnormal.
+// x = n + f, |f| <= 1/2; 2^f by a minimax polynomial p with p(0) = 1 exactly, so that x = -127 gives +0.
+inline float16 exp2_negative(float16 x)
+{
+#if EXACT
+    return exp2(x);
+#else
+    x = max(x, -127.0f);
+    const float16 shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits of the sum are the nearest integer
+    const float16 f = x - (shifted - 12582912.0f);
+    float16 p = fma(f, (float16)(0.001326472731307149f), (float16)(0.009671512991189957f));
+    p = fma(p, f, (float16)(0.05550733581185341f));
+    p = fma(p, f, (float16)(0.24022242426872253f));
+    p = fma(p, f, (float16)(0.6931470036506653f));
+    p = fma(p, f, (float16)(1.0f));
+    return as_float16(as_int16(p) + (as_int16(shifted) << 23));
+#endif
+}
+
+// Copies a block of keys or values out of rows that may lie a page apart: all query tiles read it, and address translation would not keep up.
+// Rows from `count` on repeat the last one.
+inline void load_rows(__global const float *restrict from, const int stride, const int count, float rows[KEYS][HEAD])
+{
+    for (int i = 0; i < KEYS; i++) {
+        __global const float *row = from + min(i, count - 1) * stride;
+        #pragma unroll
+        for (int c = 0; c < HEAD; c++) rows[i][c] = row[c];
+    }
+}
+
+// score[key][v] = q . k; highest = max(highest, scores).
+inline void scores(const float16 q[HEAD][VECTORS], const float k[KEYS][HEAD], const int count, float16 score[KEYS][VECTORS],
+                   float16 highest[VECTORS])
+{
+    for (int key = 0; key < count; key += KEY_TILE) {
+        float16 acc[KEY_TILE][VECTORS];
+        #pragma unroll
+        for (int i = 0; i < KEY_TILE; i++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) acc[i][v] = 0.0f;
+        #pragma unroll 4
+        for (int c = 0; c < HEAD; c++)
+            #pragma unroll
+            for (int i = 0; i < KEY_TILE; i++)
+                #pragma unroll
+                for (int v = 0; v < VECTORS; v++) acc[i][v] = fma((float16)(k[key + i][c]), q[c][v], acc[i][v]);
+        #pragma unroll
+        for (int v = 0; v < VECTORS; v++) {
+            float16 tile_highest = acc[0][v];
+            #pragma unroll
+            for (int i = 0; i < KEY_TILE; i++) {
+                tile_highest = max(tile_highest, acc[i][v]);
+                score[key + i][v] = acc[i][v];
+            }
+            highest[v] = max(highest[v], tile_highest);
+        }
+    }
+}
+
+// score = 2^(score - highest); sum = sum * rescale + the block's sum.
+inline void weights(const int count, const float16 highest[VECTORS], const float16 rescale[VECTORS], float16 score[KEYS][VECTORS],
+                    float16 sum[VECTORS])
+{
+    float16 block_sum[VECTORS];
+    #pragma unroll
+    for (int v = 0; v < VECTORS; v++) block_sum[v] = 0.0f;
+    for (int key = 0; key < count; key++)
+        #pragma unroll
+        for (int v = 0; v < VECTORS; v++) {
+            const float16 weight = exp2_negative(score[key][v] - highest[v]);
+            score[key][v] = weight;
+            block_sum[v] += weight;
+        }
+    #pragma unroll
+    for (int v = 0; v < VECTORS; v++) sum[v] = fma(sum[v], rescale[v], block_sum[v]);
+}
+
+// total = total * rescale + sum over the block's keys of weight * value. The block is summed by itself first: a single chain of tens of thousands
+// of terms would round ten times worse.
+inline void accumulate(const float16 weight[KEYS][VECTORS], const float value[KEYS][HEAD], const int count, const float16 rescale[VECTORS],
+                       float16 total[CHANNEL_TILES][CHANNEL_TILE][VECTORS])
+{
+    for (int tile = 0; tile < CHANNEL_TILES; tile++) {
+        const int first = FIRST_CHANNEL(tile);
+        float16 acc[CHANNEL_TILE][VECTORS];
+        #pragma unroll
+        for (int c = 0; c < CHANNEL_TILE; c++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) acc[c][v] = 0.0f;
+        #pragma unroll 4
+        for (int key = 0; key < count; key++)
+            #pragma unroll
+            for (int c = 0; c < CHANNEL_TILE; c++)
+                #pragma unroll
+                for (int v = 0; v < VECTORS; v++) acc[c][v] = fma((float16)(value[key][first + c]), weight[key][v], acc[c][v]);
+        #pragma unroll
+        for (int c = 0; c < CHANNEL_TILE; c++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) total[tile][c][v] = fma(total[tile][c][v], rescale[v], acc[c][v]);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void attention_forward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(const float, v), TENSOR(float, out), TENSOR(float, lse),
+                       const int tokens, const int stride, const int heads, const float scale, const int write_lse)
+{
+    const int first = GROUP_ID(0) * QUERIES, head = GROUP_ID(1), queries = min(QUERIES, tokens - first);
+    const size_t row = (size_t)GROUP_ID(2) * tokens; // the sample's first
+    START(q); START(k); START(v); START(out); START(lse);
+    q += row * stride + head * HEAD;
+    k += row * stride + head * HEAD;
+    v += row * stride + head * HEAD;
+    out += (row * heads + head) * HEAD;
+    lse += row * heads + head * tokens;
+
+    float keys[KEYS][HEAD], values[KEYS][HEAD];
+    float16 query[QUERY_TILES][HEAD][VECTORS], score[KEYS][VECTORS], total[QUERY_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
+    float16 highest[QUERY_TILES][VECTORS], sum[QUERY_TILES][VECTORS];
+    for (int i = 0; i < QUERIES; i++)
+        for (int c = 0; c < HEAD; c++) ((float *)query[i / LANES][c])[i % LANES] = q[(first + min(i, queries - 1)) * stride + c] * scale;
+    for (int i = 0; i < QUERY_TILES * CHANNEL_TILES * CHANNEL_TILE * VECTORS; i++) ((float16 *)total)[i] = 0.0f;
+    for (int i = 0; i < QUERY_TILES * VECTORS; i++) {
+        ((float16 *)highest)[i] = -INFINITY;
+        ((float16 *)sum)[i] = 0.0f;
+    }
+
+    for (int key = 0; key < tokens; key += KEYS) {
+        const int count = min(KEYS, tokens - key);
+        load_rows(k + key * stride, stride, count, keys);
+        load_rows(v + key * stride, stride, count, values);
+        for (int tile = 0; tile * LANES < queries; tile++) {
+            float16 rescale[VECTORS];
+            #pragma unroll
+            for (int i = 0; i < VECTORS; i++) rescale[i] = highest[tile][i];
+            scores(query[tile], keys, count, score, highest[tile]);
+            #pragma unroll
+            for (int i = 0; i < VECTORS; i++) rescale[i] = exp2_negative(rescale[i] - highest[tile][i]);
+            weights(count, highest[tile], rescale, score, sum[tile]);
+            accumulate(score, values, count, rescale, total[tile]);
+        }
+    }
+
+    for (int i = 0; i < queries; i++) {
+        const int tile = i / LANES, lane = i % LANES;
+        const float weight = ((const float *)sum[tile])[lane];
+        for (int t = 0; t < CHANNEL_TILES; t++)
+            for (int c = 0; c < CHANNEL_TILE; c++)
+                out[(first + i) * heads * HEAD + FIRST_CHANNEL(t) + c] = ((const float *)total[tile][t][c])[lane] / weight;
+        if (write_lse) lse[first + i] = (((const float *)highest[tile])[lane] + log2(weight)) * M_LN2_F;
+    }
+}

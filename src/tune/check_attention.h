@@ -1,0 +1,25 @@
+// Checks of src/ops/attention.h (see tune/check.h).
+#ifndef TUNE_CHECK_ATTENTION_H
+#define TUNE_CHECK_ATTENTION_H
+
+#include "tune/check.h"
+
+typedef enum attention_logits {
+    ATTENTION_RANDOM,  // of order 1
+    ATTENTION_WIDE,    // random, up to about +-150: their own rounding errors go into the exponent
+    ATTENTION_SIGNS,   // each +100 or -100
+    ATTENTION_ONE_HOT, // +100 for one key, -100 for the others
+    ATTENTION_EQUAL,   // all +100
+    ATTENTION_LOW,     // all -100
+} attention_logits;
+
+typedef struct attention_shape {
+    int n, h, w, heads, head_size;
+    bool slices; // q, k, v are column slices of one matrix; else three dense tensors
+    int step;    // every step-th query is held to the oracle, all are to be finite
+} attention_shape;
+
+// Output and log-sum-exp; if not with_lse the output alone, computed without it.
+check_result check_attention(ops *o, attention_shape shape, attention_logits logits, bool with_lse);
+
+#endif
