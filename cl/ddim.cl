@@ -1,4 +1,5 @@
-// DDIM steps on image planes. VEC = 1; rows and vectors are the lines and columns of a plane; both are even. alpha_bar outside (0, 1) gives NaN, which stays.
+// DDIM steps on image planes. VEC = 1; rows and vectors are the lines and columns of a plane; both are even. alpha_bar outside (0, 1)
+// gives NaN, which stays.
 #include "common.clh"
 #include "epilogue.clh"
 #include "rows.clh"
@@ -15,8 +16,8 @@ void alpha_bar_forward(const int steps, TENSOR(const float, alpha), TENSOR(float
 }
 
 // x = sqrt(alpha_bar[t]) b
-ROWS_KERNEL ddim_start(const int rows, const int vectors, const int block, const int t, TENSOR(const float, b), TENSOR(const float, alpha_bar),
-                       TENSOR(float, x))
+ROWS_KERNEL ddim_start(const int rows, const int vectors, const int block, const int t, TENSOR(const float, b),
+                       TENSOR(const float, alpha_bar), TENSOR(float, x))
 {
     START(b);
     START(alpha_bar);
@@ -54,7 +55,8 @@ ROWS_KERNEL ddim_estimate(const int rows, const int vectors, const int block, co
         }
 }
 
-// result = epilogue(sqrt(alpha_bar[t - 1]) (x0 - z + b) + sqrt(1 - alpha_bar[t - 1]) e); x0 and z = A^T A x0 in shuffled order, b = A^T y in its own.
+// result = epilogue(sqrt(alpha_bar[t - 1]) (x0 - z + b) + sqrt(1 - alpha_bar[t - 1]) e); x0 and z = A^T A x0 in shuffled order, b = A^T y
+// in its own.
 ROWS_KERNEL ddim_update(const int rows, const int vectors, const int block, const int t, TENSOR(const float, x0), TENSOR(const float, z),
                         TENSOR(const float, b), TENSOR(const float, e), TENSOR(const float, alpha_bar), TENSOR(const int, inverse),
                         EPILOGUE_ARGUMENTS, TENSOR(float, result))

@@ -1,10 +1,10 @@
-// The injector's two passes over the feature x (n, h, w, c), around A^T A; R = r, planes of h r x w r pixels. Channel k r^2 + q of feature pixel (row, column)
-// belongs to plane pixel (row r + q / r, column r + q % r).
+// The injector's two passes over the feature x (n, h, w, c), around A^T A; R = r, planes of h r x w r pixels. Channel k r^2 + q of feature
+// pixel (row, column) belongs to plane pixel (row r + q / r, column r + q % r).
 //   injector_weights  the 1x1 convolutions' weights, repeated for each of the r^2 channels they act on -> weights [5][c]
 //   injector_plane    p = f2i(pixel_shuffle(x)), written in the shuffled order that A reads
 //   injector_apply    y = epilogue(x + pixel_unshuffle(i2f([p, z, b]))), p and z = A^T A p in shuffled order, b = A^T y in its own
-// `rows` of ROWS_KERNEL are the feature pixels of a sample. An item's vectors are LANES * VEC channels apart, a multiple of r^2 or VEC is one, so all of them
-// have the same r^2 offsets q.
+// `rows` of ROWS_KERNEL are the feature pixels of a sample. An item's vectors are LANES * VEC channels apart, a multiple of r^2, so all of
+// them have the same offsets q.
 #include "common.clh"
 #include "epilogue.clh"
 #include "rows.clh"
@@ -21,7 +21,8 @@ enum { F2I, I2F_P, I2F_Z, I2F_B, I2F_BIAS }; // rows of `weights`
 #define ITEMS 64
 #endif
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
-void injector_weights(const int channels, TENSOR(const float, f2i), TENSOR(const float, i2f), TENSOR(const float, i2f_bias), TENSOR(float, weights))
+void injector_weights(const int channels, TENSOR(const float, f2i), TENSOR(const float, i2f), TENSOR(const float, i2f_bias),
+                      TENSOR(float, weights))
 {
     START(f2i);
     START(i2f);
@@ -42,8 +43,8 @@ static inline int plane_pixel(int row, int width, int q)
     return ((row / width * R + q / R) * width + row % width) * R + q % R;
 }
 
-ROWS_KERNEL injector_plane(const int rows, const int vectors, const int block, const int width, TENSOR(const float, x), TENSOR(const float, weights),
-                           TENSOR(const float, f2i_bias), TENSOR(const int, inverse), TENSOR(float, p))
+ROWS_KERNEL injector_plane(const int rows, const int vectors, const int block, const int width, TENSOR(const float, x),
+                           TENSOR(const float, weights), TENSOR(const float, f2i_bias), TENSOR(const int, inverse), TENSOR(float, p))
 {
     START(x);
     START(weights);
@@ -79,9 +80,9 @@ ROWS_KERNEL injector_plane(const int rows, const int vectors, const int block, c
     }
 }
 
-ROWS_KERNEL injector_apply(const int rows, const int vectors, const int block, const int width, TENSOR(const float, x), TENSOR(const float, weights),
-                           TENSOR(const float, p), TENSOR(const float, z), TENSOR(const float, b), TENSOR(const int, inverse), EPILOGUE_ARGUMENTS,
-                           TENSOR(float, y))
+ROWS_KERNEL injector_apply(const int rows, const int vectors, const int block, const int width, TENSOR(const float, x),
+                           TENSOR(const float, weights), TENSOR(const float, p), TENSOR(const float, z), TENSOR(const float, b),
+                           TENSOR(const int, inverse), EPILOGUE_ARGUMENTS, TENSOR(float, y))
 {
     START(x);
     START(weights);

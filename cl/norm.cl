@@ -73,8 +73,8 @@ static inline float merge_sum(float value, __local float *scratch)
 
 // Groups (groups, n, 1) of MERGE_ITEMS items, each taking every MERGE_ITEMS-th chunk.
 __kernel __attribute__((reqd_work_group_size(MERGE_ITEMS, 1, 1)))
-void group_norm_merge(const int pixels, const int channels, const int chunks, const int group_channels, const float eps, TENSOR(const float, partials),
-                      TENSOR(const float, gamma), TENSOR(const float, beta), TENSOR(float, affine))
+void group_norm_merge(const int pixels, const int channels, const int chunks, const int group_channels, const float eps,
+                      TENSOR(const float, partials), TENSOR(const float, gamma), TENSOR(const float, beta), TENSOR(float, affine))
 {
     MERGE_SCRATCH(scratch);
     const int first = GROUP_ID(0) * group_channels, sample = GROUP_ID(1), item = get_local_id(0);
@@ -116,7 +116,8 @@ void group_norm_merge(const int pixels, const int channels, const int chunks, co
 }
 
 // rows: pixels of a sample; vectors = channels / VEC.
-ROWS_KERNEL group_norm_apply(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, affine), TENSOR(float, y))
+ROWS_KERNEL group_norm_apply(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, affine),
+                             TENSOR(float, y))
 {
     START(x);
     START(affine);
@@ -136,8 +137,8 @@ ROWS_KERNEL group_norm_apply(const int rows, const int vectors, const int block,
 }
 
 // y = gamma (x - mean) / sqrt(var + eps) + beta per row; three passes over a row that stays in cache.
-ROWS_KERNEL layer_norm(const int rows, const int vectors, const int block, const float eps, TENSOR(const float, x), TENSOR(const float, gamma),
-                       TENSOR(const float, beta), TENSOR(float, y))
+ROWS_KERNEL layer_norm(const int rows, const int vectors, const int block, const float eps, TENSOR(const float, x),
+                       TENSOR(const float, gamma), TENSOR(const float, beta), TENSOR(float, y))
 {
     LANE_SCRATCH(scratch);
     START(x);

@@ -1,4 +1,5 @@
-// Operations that only move bytes or work element by element. NHWC; rows = pixels of all samples, vectors = channels / VEC (VEC divides the channels).
+// Operations that only move bytes or work element by element. NHWC; rows = pixels of all samples, vectors = channels / VEC (VEC divides
+// the channels).
 #include "common.clh"
 #include "epilogue.clh"
 #include "math.clh"
@@ -61,8 +62,8 @@ ROWS_KERNEL scale(const int rows, const int vectors, const int block, TENSOR(con
         }
 }
 
-ROWS_KERNEL add_scaled(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, z), TENSOR(const float, a),
-                       TENSOR(float, y))
+ROWS_KERNEL add_scaled(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, z),
+                       TENSOR(const float, a), TENSOR(float, y))
 {
     START(x);
     START(z);
@@ -77,7 +78,8 @@ ROWS_KERNEL add_scaled(const int rows, const int vectors, const int block, TENSO
 }
 
 // mix or residual may be y.
-ROWS_KERNEL epilogue_forward(const int rows, const int vectors, const int block, TENSOR(const float, x), EPILOGUE_ARGUMENTS, TENSOR(float, y))
+ROWS_KERNEL epilogue_forward(const int rows, const int vectors, const int block, TENSOR(const float, x), EPILOGUE_ARGUMENTS,
+                             TENSOR(float, y))
 {
     START(x);
     START(y);
@@ -93,7 +95,8 @@ ROWS_KERNEL epilogue_forward(const int rows, const int vectors, const int block,
 
 // Feature (n, h, w, planes r^2), channel k r^2 + i r + j  <->  plane (n, h r, w r, planes), pixel (y r + i, x r + j), channel k.
 // rows = n h w, vectors = planes r^2, VEC = 1. TO_FEATURE: 1 writes the feature, 0 the plane.
-ROWS_KERNEL pixel_shuffle(const int rows, const int vectors, const int block, const int width, const int r, TENSOR(const float, x), TENSOR(float, y))
+ROWS_KERNEL pixel_shuffle(const int rows, const int vectors, const int block, const int width, const int r, TENSOR(const float, x),
+                          TENSOR(float, y))
 {
     START(x);
     START(y);

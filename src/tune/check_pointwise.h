@@ -7,8 +7,8 @@
 // Values in [-size, size).
 check_result check_silu(ops *o, int n, int h, int w, int c, float size);
 check_result check_geglu(ops *o, int rows, int c, float size);
-// gelu(g) of sizes up to 128: the largest relative error of a single value, which a norm would hide; what is below `tiny` is taken relative to
-// that.
+// gelu(g) of sizes up to 128: the largest relative error of a single value, which a norm would hide; what is below `tiny` is taken relative
+// to that.
 check_result check_gelu_tail(ops *o, float tiny);
 check_result check_channels_copy(ops *o, int rows, int c, int y_channels, int first);
 check_result check_upsample_nearest(ops *o, int n, int h, int w, int c);
