@@ -120,7 +120,6 @@ inline void accumulate(const float16 weight[KEYS][VECTORS], const float value[KE
         for (int c = 0; c < CHANNEL_TILE; c++)
             #pragma unroll
             for (int v = 0; v < VECTORS; v++) acc[c][v] = 0.0f;
-        #pragma unroll 4
         for (int key = 0; key < count; key++)
             #pragma unroll
             for (int c = 0; c < CHANNEL_TILE; c++)

@@ -7,35 +7,35 @@
 static void shapes(ops *o, const char *table)
 {
     (void)table;
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 1, 1, 1, 1, false, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 1, 1, 8, 40, true, 1}, ATTENTION_RANDOM, false));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){3, 1, 2, 2, 2, true, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){2, 7, 11, 3, 13, false, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){2, 8, 8, 4, 8, true, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 13, 15, 4, 16, true, 1}, ATTENTION_RANDOM, false));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 16, 9, 2, 12, false, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 16, 12, 2, 24, true, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 10, 13, 3, 32, true, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){2, 17, 19, 2, 40, true, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 11, 23, 2, 80, true, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 5, 20, 1, 127, false, 1}, ATTENTION_RANDOM, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){2, 3, 11, 2, 128, true, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 1, 1, 1, 1, false, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 1, 1, 8, 40, true, 1}, ATTENTION_RANDOM, false));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){3, 1, 2, 2, 2, true, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){2, 7, 11, 3, 13, false, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){2, 8, 8, 4, 8, true, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 13, 15, 4, 16, true, 1}, ATTENTION_RANDOM, false));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 16, 9, 2, 12, false, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 16, 12, 2, 24, true, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 10, 13, 3, 32, true, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){2, 17, 19, 2, 40, true, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 11, 23, 2, 80, true, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 5, 20, 1, 127, false, 1}, ATTENTION_RANDOM, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){2, 3, 11, 2, 128, true, 1}, ATTENTION_RANDOM, true));
 }
 
 static void every_head_size(ops *o, const char *table)
 {
     (void)table;
     for (int d = 1; d <= 128; d += 9)
-        OPS_CHECK(o, 6e-7, check_attention(o, (attention_shape){1, 5, 7, 2, d, true, 1}, ATTENTION_RANDOM, true));
+        OPS_CHECK(o, 5e-7, check_attention(o, (attention_shape){1, 5, 7, 2, d, true, 1}, ATTENTION_RANDOM, true));
 }
 
 static void extremes(ops *o, int h, int w, int heads, int head_size, int step)
 {
     const attention_shape s = {1, h, w, heads, head_size, true, step};
-    OPS_CHECK(o, 8e-7, check_attention(o, s, ATTENTION_SIGNS, true));
-    OPS_CHECK(o, 6e-7, check_attention(o, s, ATTENTION_ONE_HOT, true));
-    OPS_CHECK(o, 8e-7, check_attention(o, s, ATTENTION_EQUAL, true));
-    OPS_CHECK(o, 8e-7, check_attention(o, s, ATTENTION_LOW, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, s, ATTENTION_SIGNS, true));
+    OPS_CHECK(o, 1e-7, check_attention(o, s, ATTENTION_ONE_HOT, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, s, ATTENTION_EQUAL, true));
+    OPS_CHECK(o, 5e-7, check_attention(o, s, ATTENTION_LOW, true));
 }
 
 // A logit of 100 has a rounding error of some 1e-5, which the exponential makes a relative one.
@@ -44,14 +44,14 @@ static void logits_of_100(ops *o, const char *table)
     (void)table;
     extremes(o, 9, 23, 2, 8, 1);
     extremes(o, 13, 31, 2, 40, 1);
-    OPS_CHECK(o, 1e-5, check_attention(o, (attention_shape){2, 13, 31, 2, 40, false, 1}, ATTENTION_WIDE, true));
-    OPS_CHECK(o, 1e-5, check_attention(o, (attention_shape){1, 13, 31, 4, 8, false, 1}, ATTENTION_WIDE, true));
+    OPS_CHECK(o, 4e-6, check_attention(o, (attention_shape){2, 13, 31, 2, 40, false, 1}, ATTENTION_WIDE, true));
+    OPS_CHECK(o, 4e-6, check_attention(o, (attention_shape){1, 13, 31, 4, 8, false, 1}, ATTENTION_WIDE, true));
 }
 
-// 16384 tokens: one 256x256 image at the first level.
+// 16384 tokens: a 256x256 image at the first level. Of two numbers to a head in the generic table, which takes its time.
 static void many_tokens(ops *o, const char *table)
 {
-    extremes(o, 128, 128, 1, 8, 293);
+    extremes(o, 128, 128, 1, strcmp(table, "generic") == 0 ? 2 : 8, 293);
     if (strcmp(table, "cpu") == 0) extremes(o, 128, 128, 2, 40, 293);
 }
 
