@@ -1,6 +1,5 @@
 #include "cli/job.h"
 
-#include "cli/interrupt.h"
 #include "eval/session.h"
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +16,28 @@ static void describe(const job *j)
     else cli_note(j->call, "no weights given (--weights FILE): random start values, the pictures will be poor");
 }
 
+static void say_checking(void *user)
+{
+    const job *j = user;
+    cli_note(j->call, "first use of these kernels on this device: checking them (some seconds, once)");
+}
+
+static void say_canary(void *user)
+{
+    const cli_call *call = user;
+    cli_note(call, "first use of this device, driver and network: checking every kernel");
+}
+
 idm_status job_open(job *j, const cli_call *call, files_list *inputs)
 {
     *j = (job){.call = call, .inputs = *inputs, .work = calloc(inputs->count + 1, sizeof *j->work), .failures = cJSON_CreateArray()};
     *inputs = (files_list){0};
     idm_status status = j->work && j->failures ? idm_session_open(&call->config, &j->session) : status_fail(IDM_FAILED, "out of memory");
-    if (status == IDM_OK) describe(j);
-    else job_close(j);
+    if (status == IDM_OK) {
+        describe(j);
+        status = session_canary(j->session, say_checking, j);
+    }
+    if (status != IDM_OK) job_close(j);
     return status;
 }
 
@@ -78,7 +92,7 @@ static idm_status predict(job *j)
     do {
         IDM_TRY(time_probe(j->session, side, &seconds, &flops));
         side *= 2;
-    } while (seconds < long_enough && side <= largest_probe && 4 * flops < j->total && !interrupt_signal());
+    } while (seconds < long_enough && side <= largest_probe && 4 * flops < j->total);
     j->seconds = j->total / flops * seconds;
     return IDM_OK;
 }
@@ -95,9 +109,9 @@ idm_status job_begin(job *j, bool may_stop)
                            "tiles, or a faster device (--device, idm devices)",
                            time, memory);
     if (j->seconds > worth_saying_seconds) cli_note(j->call, "predicted: %s, %s of device memory", time, memory);
-    else cli_detail(j->call, "predicted: %s, %s of device memory, %.3g TFLOP", time, memory, j->total / 1e12);
-    progress_begin(&j->bar, j->call, j->session, j->total, j->inputs.count);
-    return interrupt_signal() ? status_fail(IDM_FAILED, "stopped by a signal") : IDM_OK;
+    else cli_detail(j->call, "%.3g TFLOP, %s of device memory", j->total / 1e12, memory);
+    progress_begin(&j->bar, j->call, j->total, j->inputs.count);
+    return IDM_OK;
 }
 
 void job_next(job *j, size_t i)
@@ -108,7 +122,6 @@ void job_next(job *j, size_t i)
 idm_status job_failed(job *j, size_t i, idm_status status)
 {
     const char *path = j->inputs.paths[i], *message = idm_message();
-    if (interrupt_signal()) return status;
     if (!strstr(message, path)) (void)status_prefix(status, "%s", path);
     message = idm_message();
     if (j->failed++ == 0) {

@@ -5,6 +5,7 @@
 #include "io/operator.h"
 #include "io/weights.h"
 #include "model/network.h"
+#include "tune/canary.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,11 +154,14 @@ const model_sizes *session_sizes(const idm_session *s)
 
 void session_describe(const idm_session *s, char *out, size_t size)
 {
-    static const char *const names[] = {
-        [VARIANT_GENERIC] = "generic", [VARIANT_CPU] = "cpu", [VARIANT_GPU] = "gpu", [VARIANT_CLBLAST] = "clblast"};
     const variant_table *t = &s->o.table;
-    (void)snprintf(out, size, "%s; gemm %s, conv %s, attention %s, math %s", context_device(s->ctx)->name, names[t->gemm], names[t->conv],
-                   names[t->attention], s->o.exact ? "exact" : "fast");
+    (void)snprintf(out, size, "%s; gemm %s, conv %s, attention %s, math %s", context_device(s->ctx)->name, variant_name(t->gemm),
+                   variant_name(t->conv), variant_name(t->attention), s->o.exact ? "exact" : "fast");
+}
+
+idm_status session_canary(const idm_session *s, void (*running)(void *user), void *user)
+{
+    return canary_run(context_device(s->ctx), &s->config, &s->sizes, s->cs_ratio, running, user);
 }
 
 idm_status idm_session_operator(const idm_session *s, int height, int width, const char *name, idm_operator *op)

@@ -12,4 +12,7 @@ const model_sizes *session_sizes(const idm_session *session);
 // "cpu: conv cpu, gemm cpu, attention cpu" for logs.
 void session_describe(const idm_session *session, char *out, size_t size);
 
+// What must come right before the session's results are to be trusted (tune/canary.h); remembered between runs.
+idm_status session_canary(const idm_session *session, void (*running)(void *user), void *user);
+
 #endif

@@ -95,7 +95,7 @@ static char *cache_key(const context *ctx, const char *source, const char *optio
     return key;
 }
 
-static bool cache_path(const char *key, char *path, size_t size)
+bool program_cache_path(const char *kind, const char *key, char *path, size_t size)
 {
     const char *own = getenv("IDM_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const XXH128_hash_t hash = XXH3_128bits(key, strlen(key));
@@ -105,7 +105,7 @@ static bool cache_path(const char *key, char *path, size_t size)
     else if (home && *home) n = snprintf(path, size, "%s/.cache/idm", home);
     else return false;
     if (n < 0 || (size_t)n + 64 > size) return false;
-    (void)snprintf(path + n, size - (size_t)n, "/kernels/%016llx%016llx.bin", (unsigned long long)hash.high64,
+    (void)snprintf(path + n, size - (size_t)n, "/%.16s/%016llx%016llx", kind, (unsigned long long)hash.high64,
                    (unsigned long long)hash.low64);
     return true;
 }
@@ -204,7 +204,7 @@ static cl_program load_or_compile(context *ctx, const char *file, const char *op
         return NULL;
     }
     char *key = cache_key(ctx, source, options);
-    const bool cached = key && cache_path(key, path, sizeof path);
+    const bool cached = key && program_cache_path("kernels", key, path, sizeof path);
     cl_program handle = cached ? load_cached(ctx, key, path) : NULL;
     if (!handle) {
         handle = compile(ctx, file, source, options);

@@ -47,3 +47,10 @@ int ops_pointwise_width(const ops *o, int c)
         return 1;
     }
 }
+
+const char *variant_name(variant v)
+{
+    static const char *const names[] = {
+        [VARIANT_GENERIC] = "generic", [VARIANT_CPU] = "cpu", [VARIANT_GPU] = "gpu", [VARIANT_CLBLAST] = "clblast"};
+    return names[v];
+}

@@ -13,6 +13,9 @@ typedef enum variant {
     VARIANT_CLBLAST, // gemm only
 } variant;
 
+// "cpu" and so on, for people.
+const char *variant_name(variant v);
+
 // One row of the table of variants; `[device] variants` and `gemm` choose it, later a tuner.
 typedef struct variant_table {
     variant gemm; // 1x1 convolutions and linear layers

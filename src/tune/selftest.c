@@ -1,0 +1,127 @@
+#include "tune/selftest.h"
+
+#include "core/status.h"
+#include "io/operator.h"
+#include "model/network.h"
+#include "tune/check_attention.h"
+#include "tune/check_conv.h"
+#include "tune/check_norm.h"
+#include "tune/check_pointwise.h"
+#include "tune/check_sensing.h"
+
+typedef struct run {
+    ops *o;
+    model_sizes sizes;
+    double cs_ratio;
+    selftest_visitor *visit;
+    void *user;
+    bool stopped;
+    idm_status status; // of the device
+} run;
+
+double selftest_tolerance(const ops *o)
+{
+    return o->exact ? 2e-6 : 1e-5;
+}
+
+int selftest_max_channels(const model_sizes *sizes)
+{
+    const int widest = network_max_channels(sizes), wide = 4 * sizes->channels[1];
+    return widest > wide ? widest : wide;
+}
+
+static void add_row(run *s, const char *op, variant v, const char *shape, check_result result)
+{
+    if (result.status != IDM_OK) {
+        s->status = status_prefix(result.status, "selftest of %s %s", op, shape);
+        s->stopped = true;
+        return;
+    }
+    const selftest_row row = {op, variant_name(v), shape, result.error};
+    s->stopped = !s->visit(s->user, &row);
+}
+
+// Runs one check, gives its memory back, adds its row.
+#define CHECK(s, op, v, call, ...)                                          \
+    do {                                                                    \
+        if (!!(s)->stopped) break;                                          \
+        char shape_[64];                                                    \
+        (void)snprintf(shape_, sizeof shape_, __VA_ARGS__);                 \
+        const arena_mark mark_ = arena_save((s)->o->ctx, POOL_ACTIVATIONS); \
+        const check_result result_ = (call);                                \
+        arena_release((s)->o->ctx, POOL_ACTIVATIONS, mark_);                \
+        add_row(s, op, v, shape_, result_);                                 \
+    } while (0)
+
+enum { HEIGHT = 6, WIDTH = 7, PIXELS = HEIGHT * WIDTH }; // of feature maps: odd, and few, since the oracle is plain C
+
+static void check_conv_shape(run *s, int in, int out, int stride, bool upsample)
+{
+    CHECK(s,
+          stride == 2 ? "conv3x3 stride 2"
+          : upsample  ? "upsample conv3x3"
+                      : "conv3x3",
+          s->o->table.conv, check_conv(s->o, 1, HEIGHT, WIDTH, in, out, stride, upsample, CHECK_BIAS), "%d -> %d", in, out);
+}
+
+static void check_convolutions(run *s)
+{
+    const int c0 = s->sizes.channels[0], c1 = s->sizes.channels[1];
+    const int shapes[][2] = {{4, c0}, {c0, c0}, {c0, c1}, {c1, c1}, {3 * c1, c1}, {c1 + c0, c1}, {c1 + c0, c0}, {2 * c0, c0}, {c0, 4}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_conv_shape(s, shapes[i][0], shapes[i][1], 1, false);
+    check_conv_shape(s, c0, c0, 2, false);
+    check_conv_shape(s, c1, c1, 1, true);
+    CHECK(s, "conv3x3 in body", s->o->table.conv,
+          check_conv(s->o, 1, HEIGHT, WIDTH, c0, c0, 1, false, CHECK_BIAS | CHECK_RESIDUAL | CHECK_COUPLING | CHECK_IN_PLACE), "%d -> %d",
+          c0, c0);
+}
+
+static void check_linear_layers(run *s)
+{
+    const int c0 = s->sizes.channels[0], c1 = s->sizes.channels[1];
+    const int shapes[][3] = {{c0, c0, CHECK_BIAS},      {c1, c1, CHECK_BIAS},
+                             {c0, 8 * c0, CHECK_BIAS},  {4 * c0, c0, CHECK_BIAS | CHECK_RESIDUAL},
+                             {c1, 8 * c1, CHECK_BIAS},  {4 * c1, c1, CHECK_BIAS | CHECK_RESIDUAL},
+                             {c0, c1, CHECK_BIAS},      {3 * c1, c1, CHECK_BIAS},
+                             {c1 + c0, c0, CHECK_BIAS}, {c0, c0, CHECK_BIAS | CHECK_RESIDUAL | CHECK_COUPLING | CHECK_IN_PLACE}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int *z = shapes[i];
+        CHECK(s, z[2] & CHECK_COUPLING ? "linear in body" : "linear", s->o->table.gemm, check_gemm(s->o, PIXELS, z[0], z[1], z[2]),
+              "%d -> %d", z[0], z[1]);
+    }
+}
+
+static void check_the_rest(run *s)
+{
+    const int n = s->sizes.block * s->sizes.block, groups = s->sizes.groups;
+    const check_operator a = {2 * s->sizes.block, s->sizes.block, n, operator_measurements(s->sizes.block, s->cs_ratio)};
+    const variant v = s->o->table.pointwise;
+    for (int level = 0; level < 2; level++) {
+        const int c = s->sizes.channels[level], heads = s->sizes.heads;
+        const attention_shape tokens = {1, 13, 17, heads, c / heads, true, 1};
+        CHECK(s, "attention", s->o->table.attention, check_attention(s->o, tokens, ATTENTION_RANDOM, false), "%d tokens, %d heads of %d",
+              13 * 17, heads, c / heads);
+        CHECK(s, "attention, wide", s->o->table.attention, check_attention(s->o, tokens, ATTENTION_ONE_HOT, true),
+              "%d tokens, %d heads of %d", 13 * 17, heads, c / heads);
+        CHECK(s, "group norm", v, check_group_norm(s->o, 2, HEIGHT, WIDTH, c, groups, false, 0.5f, false), "%d in %d groups", c, groups);
+        CHECK(s, "group norm, silu", v, check_group_norm(s->o, 2, HEIGHT, WIDTH, 2 * c, groups, true, 0.5f, false), "%d in %d groups",
+              2 * c, groups);
+        CHECK(s, "layer norm", v, check_layer_norm(s->o, PIXELS, c, 0.5f), "%d", c);
+        CHECK(s, "geglu", v, check_geglu(s->o, PIXELS, 4 * c, 4), "%d", 4 * c);
+        CHECK(s, "channel copy", v, check_channels_copy(s->o, PIXELS, c, 3 * c, c), "%d into %d", c, 3 * c);
+        CHECK(s, "injector", v, check_injector(s->o, a, 1, c, level ? 4 : 2, true), "%d, %d x %d", c, a.height, a.width);
+    }
+    CHECK(s, "pixel shuffle", v, check_pixel_shuffle(s->o, 2, HEIGHT, WIDTH, 1, 2), "4 <-> 1 planes");
+    CHECK(s, "add scaled", v, check_add_scaled(s->o, PIXELS, 1), "1 plane");
+    CHECK(s, "A, A^T, A^T A", s->o->table.gemm, check_sensing(s->o, a, 2), "%d pixels, %d measurements", n, a.measurements);
+    CHECK(s, "ddim step", v, check_ddim(s->o, a, 2, s->sizes.steps, true), "%d steps", s->sizes.steps);
+}
+
+idm_status selftest_run(ops *o, const model_sizes *sizes, double cs_ratio, selftest_visitor *visit, void *user)
+{
+    run s = {.o = o, .sizes = *sizes, .cs_ratio = cs_ratio, .visit = visit, .user = user};
+    check_convolutions(&s);
+    check_linear_layers(&s);
+    check_the_rest(&s);
+    return s.status;
+}
