@@ -1,7 +1,7 @@
 // `idm convert`
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "io/weights.h"
-#include <string.h>
 
 static idm_status convert_run(const cli_call *call)
 {
@@ -11,7 +11,10 @@ static idm_status convert_run(const cli_call *call)
         .cs_ratio = c->sensing.cs_ratio,
         .seed = c->train.seed,
     };
-    IDM_TRY(weights_convert(call->inputs[0], call->inputs[1], &options));
+    interrupt_hold();
+    const idm_status status = weights_convert(call->inputs[0], call->inputs[1], &options);
+    interrupt_release();
+    IDM_TRY(status);
     cli_note(call, "wrote %s", call->inputs[1]);
     return IDM_OK;
 }

@@ -1,6 +1,5 @@
 // `idm eval`
 #include "cli/inputs.h"
-#include "cli/interrupt.h"
 #include "cli/job.h"
 #include "cli/save.h"
 #include <math.h>
@@ -13,18 +12,16 @@ typedef struct evaluation {
     size_t count;
 } evaluation;
 
-static idm_status plan_all(evaluation *e)
+static void plan_all(evaluation *e)
 {
     for (size_t i = 0; i < e->job.inputs.count; i++) {
         picture p;
         tiling t;
-        if (interrupt_signal()) return status_fail(IDM_FAILED, "stopped by a signal");
         if (picture_load(e->job.inputs.paths[i], &p) != IDM_OK) continue; // reported when its turn comes
         if (tiling_make(p.image.height, p.image.width, 0, idm_session_block_size(e->job.session), &t) == IDM_OK)
             job_add_work(&e->job, i, &t);
         picture_free(&p);
     }
-    return IDM_OK;
 }
 
 static void add_row(evaluation *e, const char *path, const reconstruction *r)
@@ -86,7 +83,7 @@ static idm_status finish(evaluation *e)
 
 static idm_status run_all(evaluation *e)
 {
-    IDM_TRY(plan_all(e));
+    plan_all(e);
     IDM_TRY(job_begin(&e->job, false));
     if (!e->job.call->json) printf("%-28s %-13s %8s %9s %9s\n", "file", "height x width", "PSNR dB", "SSIM", "seconds");
     for (size_t i = 0; i < e->job.inputs.count; i++) {
@@ -95,7 +92,6 @@ static idm_status run_all(evaluation *e)
         const idm_status status = evaluate_one(e, i, &saving);
         if (status != IDM_OK && saving) return status;
         if (status != IDM_OK) IDM_TRY(job_failed(&e->job, i, status));
-        if (interrupt_signal()) return status_fail(IDM_FAILED, "stopped by a signal");
     }
     return finish(e);
 }

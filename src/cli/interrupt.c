@@ -2,23 +2,41 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <unistd.h>
 
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t held, caught, on_terminal;
+
+static void leave(int number)
+{
+    static const char message[] = "\nidm: stopped by a signal; the files written so far are whole\n";
+    const size_t skip = on_terminal ? 0 : 1; // on a terminal the line may hold a progress bar
+    (void)!write(STDERR_FILENO, message + skip, sizeof message - 1 - skip);
+    _exit(128 + number); // a device may be busy for minutes yet
+}
 
 static void catch_signal(int number)
 {
+    if (!held) leave(number);
     caught = number;
 }
 
 void interrupt_install(void)
 {
-    struct sigaction action = {.sa_handler = catch_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    struct sigaction action = {.sa_handler = catch_signal, .sa_flags = SA_RESTART};
+    on_terminal = isatty(STDERR_FILENO) == 1;
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN); // a file over the user's limit is then an error of write()
 }
 
-int interrupt_signal(void)
+void interrupt_hold(void)
 {
-    return (int)caught;
+    held = 1;
+}
+
+void interrupt_release(void)
+{
+    held = 0;
+    if (caught) leave((int)caught);
 }

@@ -1,10 +1,12 @@
-// SIGINT and SIGTERM: the first one asks the running command to stop cleanly, a second one ends the program at once.
+// SIGINT and SIGTERM end the program at once with status 128 + signal, except while a file is being written: then right after it. So no
+// file is left half written.
 #ifndef CLI_INTERRUPT_H
 #define CLI_INTERRUPT_H
 
 void interrupt_install(void);
 
-// The signal that asked to stop; 0: none.
-int interrupt_signal(void);
+// Around writing.
+void interrupt_hold(void);
+void interrupt_release(void);
 
 #endif

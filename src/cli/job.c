@@ -22,12 +22,6 @@ static void say_checking(void *user)
     cli_note(j->call, "first use of these kernels on this device: checking them (some seconds, once)");
 }
 
-static void say_canary(void *user)
-{
-    const cli_call *call = user;
-    cli_note(call, "first use of this device, driver and network: checking every kernel");
-}
-
 idm_status job_open(job *j, const cli_call *call, files_list *inputs)
 {
     *j = (job){.call = call, .inputs = *inputs, .work = calloc(inputs->count + 1, sizeof *j->work), .failures = cJSON_CreateArray()};

@@ -47,11 +47,6 @@ int main(int argc, char **argv)
     idm_status status = dispatch(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == IDM_OK)
         status = status_fail(IDM_FAILED, "cannot write the results to standard output: %s", strerror(errno));
-    const int signal_number = interrupt_signal();
-    if (signal_number && status != IDM_OK) {
-        cli_warn("stopped by a signal; finished files are whole, others were not begun");
-        return 128 + signal_number;
-    }
     if (status != IDM_OK) cli_warn("%s", idm_message());
     return (int)status;
 }

@@ -97,7 +97,9 @@ static idm_status measure_picture(measuring *s, size_t i, const picture *p, bool
     if (status == IDM_OK) status = fill(s, p, &t, op, &m);
     if (status == IDM_OK) {
         *saving = true;
+        interrupt_hold();
         status = measurement_save(s->outputs.paths[i], &m, !s->given.path);
+        interrupt_release();
     }
     if (status == IDM_OK) add_row(s, i, p, &m);
     free(m.y);
@@ -112,7 +114,6 @@ static idm_status measure_all(measuring *s)
         const char *path = s->inputs.paths[i];
         picture p;
         bool saving = false;
-        if (interrupt_signal()) return status_fail(IDM_FAILED, "stopped by a signal");
         idm_status status = picture_load(path, &p);
         if (status == IDM_OK) {
             status = measure_picture(s, i, &p, &saving);

@@ -1,5 +1,6 @@
 #include "cli/measured.h"
 
+#include "cli/interrupt.h"
 #include "core/files.h"
 #include "core/text.h"
 
@@ -38,7 +39,10 @@ idm_status given_operator_save(given_operator *g, idm_operator *own)
                            .cs_ratio = op->cs_ratio,
                            .phi = op->phi,
                            .perm = op->perm};
-    IDM_TRY(measurement_save_operator(g->path, &m));
+    interrupt_hold();
+    const idm_status status = measurement_save_operator(g->path, &m);
+    interrupt_release();
+    IDM_TRY(status);
     g->op = *op;
     g->made = true;
     return IDM_OK;

@@ -1,14 +1,12 @@
 #include "cli/progress.h"
 
-#include "cli/interrupt.h"
 #include "core/files.h"
-#include "eval/session.h"
 #include <string.h>
 #include <unistd.h>
 
-void progress_begin(progress *p, const cli_call *call, idm_session *session, double work, size_t items)
+void progress_begin(progress *p, const cli_call *call, double work, size_t items)
 {
-    *p = (progress){.session = session, .work = work, .items = items, .began = cli_clock()};
+    *p = (progress){.work = work, .items = items, .began = cli_clock()};
     p->shown = !call->quiet && isatty(STDERR_FILENO) == 1;
 }
 
@@ -46,6 +44,5 @@ void progress_item(progress *p, const char *label, double work)
 void progress_report(void *user, double fraction)
 {
     progress *p = user;
-    if (interrupt_signal()) context_fail(session_context(p->session), IDM_FAILED, "stopped by a signal");
     if (p->shown) draw(p, fraction);
 }

@@ -1,6 +1,5 @@
 // `idm reconstruct`
 #include "cli/inputs.h"
-#include "cli/interrupt.h"
 #include "cli/job.h"
 #include "cli/measured.h"
 #include "cli/save.h"
@@ -61,16 +60,14 @@ static idm_status load(const reconstructing *r, size_t i, source *s)
     return inputs_is_measurement(path) ? load_measurement(r, path, s) : load_picture(r, path, s);
 }
 
-static idm_status plan_all(reconstructing *r)
+static void plan_all(reconstructing *r)
 {
     for (size_t i = 0; i < r->job.inputs.count; i++) {
         source s;
-        if (interrupt_signal()) return status_fail(IDM_FAILED, "stopped by a signal");
         if (load(r, i, &s) != IDM_OK) continue; // reported when its turn comes
         for (int k = 0; k < s.pictures; k++) job_add_work(&r->job, i, &s.tiling);
         source_free(&s);
     }
-    return IDM_OK;
 }
 
 static void add_row(reconstructing *r, const char *in, const char *out, const reconstruction *result)
@@ -153,7 +150,7 @@ static idm_status reconstruct_input(reconstructing *r, size_t i, bool *saving)
     source s;
     IDM_TRY(load(r, i, &s));
     idm_status status = IDM_OK;
-    for (int k = 0; k < s.pictures && status == IDM_OK && !interrupt_signal(); k++) {
+    for (int k = 0; k < s.pictures && status == IDM_OK; k++) {
         reconstruction result = {0};
         *saving = false;
         status = reconstruct_source(r, i, &s, k, &result);
@@ -169,7 +166,7 @@ static idm_status reconstruct_input(reconstructing *r, size_t i, bool *saving)
 
 static idm_status run_all(reconstructing *r)
 {
-    IDM_TRY(plan_all(r));
+    plan_all(r);
     IDM_TRY(job_begin(&r->job, !cli_flag(r->job.call, "yes")));
     for (size_t i = 0; i < r->job.inputs.count; i++) {
         bool saving = false;
@@ -177,7 +174,6 @@ static idm_status run_all(reconstructing *r)
         const idm_status status = reconstruct_input(r, i, &saving);
         if (status != IDM_OK && saving) return status;
         if (status != IDM_OK) IDM_TRY(job_failed(&r->job, i, status));
-        if (interrupt_signal()) return status_fail(IDM_FAILED, "stopped by a signal");
     }
     if (r->job.call->json) {
         cJSON *object = cJSON_CreateObject();

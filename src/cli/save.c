@@ -1,5 +1,6 @@
 #include "cli/save.h"
 
+#include "cli/interrupt.h"
 #include "core/status.h"
 #include "io/safetensors.h"
 #include <stdlib.h>
@@ -13,7 +14,9 @@ idm_status save_png(const char *path, const picture *p, const reconstruction *r)
     }
     idm_status status = idm_image_with_luminance(p ? &p->image : &grey, r->plane, &result);
     if (status == IDM_OK) {
+        interrupt_hold();
         status = idm_image_save_png(path, &result);
+        interrupt_release();
         idm_image_free(&result);
     }
     idm_image_free(&grey);
@@ -23,5 +26,8 @@ idm_status save_png(const char *path, const picture *p, const reconstruction *r)
 idm_status save_raw(const char *path, const reconstruction *r)
 {
     const safetensors_tensor out = {.name = "out", .dtype = FILE_F32, .rank = 4, .shape = {1, 1, r->height, r->width}, .data = r->plane};
-    return safetensors_write(path, &out, 1, NULL, 0);
+    interrupt_hold();
+    const idm_status status = safetensors_write(path, &out, 1, NULL, 0);
+    interrupt_release();
+    return status;
 }

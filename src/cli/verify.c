@@ -1,5 +1,6 @@
 // `idm verify`
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "cli/measured.h"
 #include "core/text.h"
 #include "eval/session.h"
@@ -114,7 +115,10 @@ static idm_status dump(const verification *v, const char *path)
         {.name = "out", .dtype = FILE_F32, .rank = 4, .shape = {m->count, 1, m->height, m->width}, .data = v->out},
         {.name = "loss", .dtype = FILE_F32, .rank = 1, .shape = {1}, .data = &loss},
     };
-    return safetensors_write(path, tensors, m->x ? 2 : 1, NULL, 0);
+    interrupt_hold();
+    const idm_status status = safetensors_write(path, tensors, m->x ? 2 : 1, NULL, 0);
+    interrupt_release();
+    return status;
 }
 
 static idm_status report(const verification *v)

@@ -1,0 +1,127 @@
+#!/bin/bash
+# The whole test suite: ./test.sh [--vendors]
+#
+# Installs what is missing by apt (Debian 12), builds Release and AddressSanitizer + UndefinedBehaviorSanitizer, runs every test.
+# --vendors also installs GPU vendors' compilers and other OpenCL implementations, and runs those tests; without it the compile gate runs
+# for the compilers that are there. The closing line is `N passed, N failed`; the exit status is 0 when nothing failed.
+# IDM_TEST_DEVICE=D chooses the device of the tests (default: the fastest).
+set -u
+cd "$(dirname "$0")" || exit 1
+vendors=no
+case "${1:-}" in
+--vendors) vendors=yes ;;
+"") ;;
+*)
+    echo "usage: ./test.sh [--vendors]" >&2
+    exit 2
+    ;;
+esac
+. tests/packages.sh
+install_packages $build_packages libcmocka-dev clang-format
+[ -d ../shared ] && install_packages python3-minimal python3-numpy python3-torch
+[ $vendors = yes ] && install_packages clang llvm
+
+root=$PWD jobs=$(nproc) passed=0 failed=0 skipped=0 failures=""
+started=$SECONDS
+log=build/test-logs
+mkdir -p "$log"
+# caches inside the build folders, so that a run depends on nothing outside
+caches() { export POCL_CACHE_DIR="$root/$1/cache/pocl" IDM_CACHE_DIR="$root/$1/cache/idm" && mkdir -p "$POCL_CACHE_DIR" "$IDM_CACHE_DIR"; }
+
+fail() {
+    failed=$((failed + $2))
+    failures="$failures  $1\n"
+}
+# one NAME COMMAND...: a check that passes or fails as a whole
+one() {
+    local name=$1 begun=$SECONDS
+    shift
+    if "$@" >"$log/$name.log" 2>&1; then
+        passed=$((passed + 1))
+        printf '%-34s ok      %4d s\n' "$name" $((SECONDS - begun))
+    else
+        fail "$name ($log/$name.log)" 1
+        printf '%-34s FAILED  %4d s\n' "$name" $((SECONDS - begun))
+        tail -n 20 "$log/$name.log"
+    fi
+}
+# counted NAME COMMAND...: a program that prints cmocka's totals, or `N passed, N failed`
+counted() {
+    local name=$1 begun=$SECONDS status good bad skip
+    shift
+    "$@" >"$log/$name.log" 2>&1
+    status=$?
+    good=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p; s/^([0-9]+) passed, [0-9]+ failed.*/\1/p' "$log/$name.log" | tail -n 1)
+    bad=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) test.*/\1/p; s/^[0-9]+ passed, ([0-9]+) failed.*/\1/p' "$log/$name.log" | tail -n 1)
+    skip=$(sed -nE 's/^\[  SKIPPED \] ([0-9]+) test.*/\1/p' "$log/$name.log" | tail -n 1)
+    passed=$((passed + ${good:-0})) skipped=$((skipped + ${skip:-0}))
+    [ $status -ne 0 ] && [ "${bad:-0}" = 0 ] && bad=1 # it crashed, or never came to its totals
+    [ $status -eq 0 ] && [ -z "$good" ] && bad=1
+    printf '%-34s %s passed, %s failed, %s skipped %4d s\n' "$name" "${good:-0}" "${bad:-0}" "${skip:-0}" $((SECONDS - begun))
+    [ "${bad:-0}" = 0 ] && return
+    fail "$name ($log/$name.log)" "$bad"
+    grep -vE '^\[( RUN|       OK)' "$log/$name.log" | tail -n 20
+}
+build() { cmake -S . -B "$1" "${@:2}" && cmake --build "$1" -j "$jobs"; }
+# every test program of a build folder that is not in the words of $skip_tests
+run_tests() {
+    local folder=$1 label=$2 program name
+    caches "$folder"
+    export IDM_BINARY="$root/$folder/idm"
+    for program in "$folder"/tests/test_*; do
+        name=$(basename "$program")
+        [ -f "$program" ] && [ -x "$program" ] || continue
+        case " ${skip_tests:-} " in *" $name "*) continue ;; esac
+        counted "$label-$name" env -C tests timeout 600 "$root/$program"
+    done
+}
+
+echo "== Release"
+one build-release build build -DCMAKE_BUILD_TYPE=Release -DIDM_TESTS=ON
+if [ $failed -gt 0 ]; then
+    echo "$passed passed, $failed failed"
+    exit 1
+fi
+run_tests build release
+
+echo "== Address and undefined-behaviour sanitizers"
+one build-sanitize build build-sanitize -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DIDM_SANITIZE=ON
+# leaks are the OpenCL implementations' own; programs that load the installed library would need the sanitizer preloaded
+export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 IDM_TEST_SMALL=1
+skip_tests="test_embed" run_tests build-sanitize sanitize
+unset ASAN_OPTIONS UBSAN_OPTIONS IDM_TEST_SMALL
+
+if command -v clang >/dev/null; then
+    echo "== Fuzzing, 5 s each"
+    one build-fuzz build build-fuzz -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DIDM_SANITIZE=ON -DIDM_FUZZ=ON -DIDM_TESTS=ON
+    for target in build-fuzz/tests/fuzz_*; do
+        [ -f "$target" ] && [ -x "$target" ] || continue
+        name=$(basename "$target")
+        scratch=$(mktemp -d)
+        corpus=tests/fuzz/corpus/${name#fuzz_}
+        [ -d "$corpus" ] || corpus=
+        one "$name" "$target" -max_total_time=5 -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$log/" "$scratch" $corpus
+        rm -rf "$scratch"
+    done
+else
+    echo "== Fuzzing: skipped, no clang"
+fi
+
+echo "== Style"
+one clang-format sh -c 'git ls-files "*.c" "*.h" | grep -v "^tests/vendors/planted" | xargs clang-format --dry-run --Werror'
+
+echo "== Compile gate: GPU vendors' compilers"
+if [ $vendors = yes ]; then counted vendors-gate tests/vendors/gate.sh --install build/tests/list_kernels
+else counted vendors-gate tests/vendors/gate.sh build/tests/list_kernels; fi
+
+if [ $vendors = yes ]; then
+    echo "== Other OpenCL implementations"
+    caches build
+    counted implementations tests/run_implementations.sh build/idm
+fi
+
+[ -n "$failures" ] && printf 'failed:\n%b' "$failures"
+[ $skipped -gt 0 ] && echo "$skipped tests were skipped for want of ../shared or a device (see $log)"
+echo "$((SECONDS - started)) s"
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
