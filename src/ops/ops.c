@@ -1,6 +1,7 @@
 #include "ops/ops.h"
 
-static variant table_variant(idm_variants variants, device_type type)
+// A CPU whose compiler works item by item (llvmpipe) says so by vectors of one float: explicit float16 tiles would only choke it.
+static variant table_variant(idm_variants variants, const device_info *device)
 {
     switch (variants) {
     case IDM_VARIANTS_CPU:
@@ -12,12 +13,13 @@ static variant table_variant(idm_variants variants, device_type type)
     case IDM_VARIANTS_AUTO:
         break;
     }
-    return type == DEVICE_CPU ? VARIANT_CPU : type == DEVICE_GPU ? VARIANT_GPU : VARIANT_GENERIC;
+    if (device->type == DEVICE_GPU) return VARIANT_GPU;
+    return device->type == DEVICE_CPU && device->native_vector >= 4 ? VARIANT_CPU : VARIANT_GENERIC;
 }
 
 idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_math math, int max_channels, ops *result)
 {
-    const variant v = table_variant(variants, context_device(ctx)->type);
+    const variant v = table_variant(variants, context_device(ctx));
     *result = (ops){
         .ctx = ctx,
         .table = {.gemm = v, .conv = v, .attention = v, .pointwise = v},

@@ -31,8 +31,8 @@ typedef struct ops {
     tensor zeros; // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
 } ops;
 
-// Chooses the table from the device class (`variants` auto: cpu for CPUs, gpu for GPUs, generic otherwise) and makes what all ops share.
-// max_channels: the widest tensor a convolution will read.
+// Chooses the table from the device class (`variants` auto: cpu for CPUs with vectors, gpu for GPUs, generic otherwise) and makes what all
+// ops share. max_channels: the widest tensor a convolution will read.
 idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_math math, int max_channels, ops *result);
 
 // How the result of a GEMM-like op leaves its registers:  r = accumulated + bias + residual;  y = v given ? (1 - v) r + v mix : r.
