@@ -61,7 +61,7 @@ static slab *arena_find(context *ctx, arena *a, size_t size)
 {
     for (; a->current < a->count; a->current++) {
         slab *s = a->slabs[a->current];
-        const size_t room = ctx->dry ? largest_slab(ctx) : s->capacity;
+        const size_t room = ctx->dry && !s->kept ? largest_slab(ctx) : s->capacity;
         if (size <= room && s->used <= room - size) return s;
     }
     slab *s = arena_add_slab(a);
@@ -159,25 +159,40 @@ void arena_destroy_all(context *ctx)
 void context_plan_begin(context *ctx)
 {
     ctx->dry = true;
-    for (int p = 0; p < POOL_COUNT; p++) arena_reset_peak(ctx, (pool)p);
+    for (int p = 0; p < POOL_COUNT; p++) {
+        arena_reset_peak(ctx, (pool)p);
+        for (int i = 0; i < ctx->arenas[p].count; i++) {
+            slab *s = ctx->arenas[p].slabs[i];
+            s->kept = s->capacity && s->used;
+        }
+    }
+}
+
+static size_t planned_bytes(const context *ctx)
+{
+    size_t sum = CONTEXT_BYTES;
+    for (int p = 0; p < POOL_COUNT; p++)
+        for (int i = 0; i < ctx->arenas[p].count; i++) {
+            const slab *s = ctx->arenas[p].slabs[i];
+            sum += s->kept ? s->capacity : s->high;
+        }
+    return sum;
 }
 
 idm_status context_plan_commit(context *ctx)
 {
     if (!ctx->handle) return ctx->status; // only described: the plan is all there is
     ctx->dry = false;
-    size_t total = 0;
-    for (int p = 0; p < POOL_COUNT; p++) total += arena_empty(&ctx->arenas[p]) ? arena_peak(ctx, (pool)p) : arena_held(ctx, (pool)p);
+    const size_t total = planned_bytes(ctx);
     if (ctx->status == IDM_OK && total > ctx->device.global_memory)
         context_fail(ctx, IDM_FAILED, "%.2f GiB of device memory needed, '%s' has %.2f; use a smaller image or batch",
                      (double)total / 1073741824, ctx->device.name, (double)ctx->device.global_memory / 1073741824);
     if (ctx->status == IDM_OK) (void)context_finish(ctx); // what is freed below must not be in use
     for (int p = 0; p < POOL_COUNT; p++) {
         arena *a = &ctx->arenas[p];
-        if (!arena_empty(a)) continue;
         for (int i = 0; i < a->count; i++) // all are freed first: the new ones may need the room
-            if (ctx->status != IDM_OK || a->slabs[i]->capacity != a->slabs[i]->high) slab_free_memory(a->slabs[i]);
-        a->current = 0;
+            if (!a->slabs[i]->kept && (ctx->status != IDM_OK || a->slabs[i]->capacity != a->slabs[i]->high)) slab_free_memory(a->slabs[i]);
+        if (arena_empty(a)) a->current = 0;
     }
     for (int p = 0; p < POOL_COUNT; p++)
         for (int i = 0; i < ctx->arenas[p].count; i++) {

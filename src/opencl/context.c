@@ -30,7 +30,7 @@ idm_status context_create(const device_info *info, const context_options *option
         if (context_check(ctx, code, "clCreateContext")) {
             ctx->queue = clCreateCommandQueue(ctx->handle, device, CL_QUEUE_PROFILING_ENABLE, &code);
             if (context_check(ctx, code, "clCreateCommandQueue")) {
-                ctx->dummy.memory = clCreateBuffer(ctx->handle, CL_MEM_READ_WRITE, 256, NULL, &code);
+                ctx->dummy.memory = clCreateBuffer(ctx->handle, CL_MEM_READ_WRITE, CONTEXT_BYTES, NULL, &code);
                 (void)context_check(ctx, code, "clCreateBuffer");
             }
         }

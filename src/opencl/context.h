@@ -51,6 +51,9 @@ void context_reset_cost(context *ctx);
 typedef enum pool { POOL_WEIGHTS, POOL_DERIVED, POOL_OPERATOR, POOL_ACTIVATIONS, POOL_CLBLAST, POOL_COUNT } pool;
 const char *pool_name(pool p);
 
+// Device memory that a context takes beside its pools: what stands for "no tensor".
+enum { CONTEXT_BYTES = 256 };
+
 typedef struct arena_mark {
     int slab;
     size_t used;
@@ -70,8 +73,8 @@ void arena_reset_peak(context *ctx, pool p);
 size_t arena_held(const context *ctx, pool p);
 
 // The plan: context_plan_begin sets the context dry; the caller then does all its pushes, releases and launches, and leaves no tensor
-// behind; context_plan_commit leaves dry and gives every pool that is empty slabs exactly as large as the plan filled them (others keep
-// theirs). The same pushes then succeed without any allocation. IDM_FAILED names the bytes needed when the device has them not.
+// behind; context_plan_commit leaves dry and makes every slab exactly as large as the plan filled it, except those that were in use before,
+// which stay. The same pushes then succeed without any allocation. IDM_FAILED names the bytes needed when the device has them not.
 void context_plan_begin(context *ctx);
 idm_status context_plan_commit(context *ctx);
 // Frees the slabs of an unused pool.

@@ -14,6 +14,7 @@ typedef struct slab {
     buffer buffer;
     size_t capacity;   // bytes of device memory; 0 while only planned
     size_t used, high; // fill now, and at most
+    bool kept;         // in use since before the plan: stays as it is
 } slab;
 
 typedef struct arena {

@@ -1,5 +1,7 @@
 #include "ops/ops.h"
 
+#include "core/status.h"
+
 // A CPU whose compiler works item by item (llvmpipe) says so by vectors of one float: explicit float16 tiles would only choke it.
 static variant table_variant(idm_variants variants, const device_info *device)
 {
@@ -26,6 +28,12 @@ idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_ma
         .exact = math == IDM_MATH_EXACT,
     };
     if (gemm == IDM_GEMM_CLBLAST || (gemm == IDM_GEMM_AUTO && v == VARIANT_GPU)) result->table.gemm = VARIANT_CLBLAST;
+    // once dry, so that they take no more memory than they need
+    const arena_mark mark = arena_save(ctx, POOL_OPERATOR);
+    context_plan_begin(ctx);
+    (void)arena_push(ctx, POOL_OPERATOR, DTYPE_F32, 1, 1, 1, max_channels);
+    arena_release(ctx, POOL_OPERATOR, mark);
+    IDM_TRY(context_plan_commit(ctx));
     result->zeros = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, 1, 1, 1, max_channels);
     context_fill_zero(ctx, result->zeros);
     return context_status(ctx);
