@@ -53,17 +53,17 @@ with tempfile.TemporaryDirectory() as folder:
     tensor_file.save(measurement, dict(y=y.numpy(), phi=phi.numpy(), perm=perm.numpy(), x=x.numpy()),
                      dict(height=str(size), width=str(size), original_height=str(size), original_width=str(size), block_size=meta["block_size"],
                           cs_ratio=meta["cs_ratio"]))
-    command = [args.binary, "reconstruct", str(measurement), "--out", folder, "--raw", "--json", "--yes", "--set", f"model.weights={os.path.abspath(args.weights)}"]
+    command = [args.binary, "reconstruct", str(measurement), "--out", f"{folder}/out", "--raw", "--json", "--yes", "--set", f"model.weights={os.path.abspath(args.weights)}"]
     for _ in range(args.rounds):
         time.sleep(1)
-        result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         times["idm"].append(result["images"][0]["seconds"])
         with torch.no_grad():
             begin = time.perf_counter()
             expected = R.idm(weights, y, operator, size, size, cfg)
             times["pytorch"].append(time.perf_counter() - begin)
         print({k: round(v[-1], 3) for k, v in times.items()}, flush=True)
-    raw = [p for p in pathlib.Path(folder).glob("*.safetensors") if p != measurement]
+    raw = list(pathlib.Path(folder, "out").glob("*.safetensors"))
     plane = next(v for k, v in tensor_file.load(raw[0]).items() if k != "__metadata__").reshape(expected.shape)
     print("outputs differ by", float(np.linalg.norm(plane - expected.numpy()) / np.linalg.norm(expected.numpy())))
 median = {k: statistics.median(v) for k, v in times.items()}
