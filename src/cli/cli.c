@@ -3,6 +3,7 @@
 #include "core/text.h"
 #include <math.h>
 #include <stdarg.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -167,6 +168,7 @@ static idm_status parse_words(int count, char **words, cli_call *call, setting *
         }
         found_option found;
         IDM_TRY(find_option(call->command, words[i], &found));
+        assert(found.option);
         if (found.option->argument && !found.value) {
             if (i + 1 == count) return status_fail(IDM_USAGE, "option --%s needs a value: %s", found.option->name, found.option->argument);
             found.value = words[++i];

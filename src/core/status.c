@@ -17,7 +17,7 @@ const char *idm_version(void)
     return IDM_VERSION;
 }
 
-idm_status status_fail(idm_status status, const char *format, ...)
+void status_message(const char *format, ...)
 {
     // through a copy, so that the arguments may include the current message
     char text[MESSAGE_SIZE];
@@ -26,7 +26,6 @@ idm_status status_fail(idm_status status, const char *format, ...)
     (void)vsnprintf(text, sizeof text, format, list);
     va_end(list);
     memcpy(message, text, sizeof text);
-    return status;
 }
 
 idm_status status_prefix(idm_status status, const char *format, ...)

@@ -3,6 +3,7 @@
 
 #include "core/status.h"
 #include "opencl/internal.h"
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,14 @@ kernel *kernel_get(context *ctx, const char *file, const char *name, const char 
         if (strcmp(k->name, name) == 0 && strcmp(k->options, text) == 0 && strcmp(k->file, file) == 0) return k;
     kernel *k = calloc(1, sizeof *k);
     if (k) *k = (kernel){.file = strdup(file), .name = strdup(name), .options = strdup(text), .next = ctx->kernels};
-    if (!k || !k->file || !k->name || !k->options) {
+    if (!k) {
         context_fail(ctx, IDM_FAILED, "out of memory");
         return NULL;
     }
-    return ctx->kernels = k;
+    ctx->kernels = k;
+    if (k->file && k->name && k->options) return k;
+    context_fail(ctx, IDM_FAILED, "out of memory");
+    return NULL;
 }
 
 static bool kernel_build(context *ctx, kernel *k)
@@ -173,24 +177,49 @@ static bool enqueue(context *ctx, kernel *k, const work *w, const size_t first[3
     return ctx->status == IDM_OK;
 }
 
-// Groups along the cut dimension that take at most the allowed time together.
-static size_t groups_allowed(const context *ctx, const kernel *k, double units_each, size_t most)
+// How many times `units` of work take at most the allowed time together.
+static double times_allowed(const context *ctx, const kernel *k, double units)
 {
     const double per_unit = k->seconds_per_unit > 0 ? k->seconds_per_unit : UNKNOWN_SECONDS_PER_UNIT;
-    const double allowed = LAUNCH_MARGIN * ctx->options.max_launch_ms * 1e-3 / (units_each * per_unit);
-    return ctx->options.max_launch_ms <= 0 || allowed >= (double)most ? most : allowed < 1 ? 1 : (size_t)allowed;
+    return ctx->options.max_launch_ms > 0 ? LAUNCH_MARGIN * ctx->options.max_launch_ms * 1e-3 / (units * per_unit) : INFINITY;
+}
+
+// One wait in a kernel's life, after the first piece of its first launch; then the rest is cut by its true speed.
+static void learn_speed(context *ctx)
+{
+    (void)context_check(ctx, clFinish(ctx->queue), "clFinish");
+    launch_harvest(ctx, true);
+}
+
+// Launches the groups first .. first + box - 1: as many slices of the box's longest dimension at once as are allowed, and where one slice
+// is too long already, that in pieces.
+static bool launch_box(context *ctx, kernel *k, const work *w, const size_t start[3], const size_t box[3], double units_each)
+{
+    const int across = box[2] >= box[1] ? 2 : 1, cut = box[across] >= box[0] ? across : 0;
+    const double slice_groups = (double)box[0] * (double)box[1] * (double)box[2] / (double)box[cut];
+    size_t first[3] = {start[0], start[1], start[2]}, groups[3] = {box[0], box[1], box[2]};
+    for (size_t left = box[cut]; left; left -= groups[cut], first[cut] += groups[cut]) {
+        launch_harvest(ctx, false);
+        const bool unknown = k->seconds_per_unit <= 0;
+        const double allowed = times_allowed(ctx, k, units_each * slice_groups);
+        groups[cut] = allowed >= (double)left ? left : allowed < 1 ? 1 : (size_t)allowed;
+        const bool launched = allowed < 1 && slice_groups > 1
+                                  ? launch_box(ctx, k, w, first, groups, units_each)
+                                  : enqueue(ctx, k, w, first, groups, units_each * slice_groups * (double)groups[cut]);
+        if (!launched) return false;
+        if (unknown && groups[cut] < left) learn_speed(ctx);
+    }
+    return ctx->status == IDM_OK;
 }
 
 void launch(context *ctx, kernel *k, work w, cost c, const argument *arguments, size_t count)
 {
     if (!k || ctx->status != IDM_OK) return;
-    size_t first[3] = {0, 0, 0}, groups[3];
-    int cut = 0;
+    size_t groups[3];
     for (int d = 0; d < 3; d++) {
         groups[d] = w.groups[d] ? w.groups[d] : 1;
         if (!w.local[d]) w.local[d] = 1;
         k->local[d] = w.local[d];
-        if (groups[d] >= groups[cut]) cut = d;
     }
     ctx->total.flops += c.flops;
     ctx->total.bytes += c.bytes;
@@ -198,22 +227,8 @@ void launch(context *ctx, kernel *k, work w, cost c, const argument *arguments, 
     k->total.bytes += c.bytes;
     k->launches++;
     if (ctx->dry || !kernel_build(ctx, k) || !set_arguments(ctx, k, arguments, count)) return;
-
-    const size_t all = groups[cut];
-    const double units_each = (c.flops + 4 * c.bytes + 1) / (double)all; // a moved byte counts as four operations
-    while (first[cut] < all) {
-        launch_harvest(ctx, false);
-        const bool probe = k->seconds_per_unit <= 0;
-        const size_t left = all - first[cut], allowed = groups_allowed(ctx, k, units_each, left);
-        groups[cut] = allowed;
-        if (!enqueue(ctx, k, &w, first, groups, units_each * (double)allowed)) return;
-        if (probe && allowed < left) { // one wait in a kernel's life, then the rest is cut by its true speed
-            (void)context_check(ctx, clFinish(ctx->queue), "clFinish");
-            launch_harvest(ctx, true);
-            if (ctx->status != IDM_OK) return;
-        }
-        first[cut] += allowed;
-    }
+    const double units = c.flops + 4 * c.bytes + 1; // a moved byte counts as four operations
+    (void)launch_box(ctx, k, &w, (const size_t[3]){0, 0, 0}, groups, units / ((double)groups[0] * (double)groups[1] * (double)groups[2]));
 }
 
 // ---- profile

@@ -17,6 +17,21 @@ int epilogue_parts(const epilogue *e)
     return (tensor_given(e->bias) ? 1 : 0) | (tensor_given(e->residual) ? 2 : 0) | (tensor_given(e->v) ? 4 : 0); // cl/epilogue.clh
 }
 
+void conv_run(ops *o, variant v, const conv_call *call)
+{
+    switch (v) {
+    case VARIANT_CPU:
+        conv_cpu(o, call);
+        break;
+    case VARIANT_GPU:
+        conv_gpu(o, call);
+        break;
+    default:
+        conv_generic(o, call);
+        break;
+    }
+}
+
 void conv_forward(ops *o, tensor x, const weight *w, int stride, bool upsample, const epilogue *e, tensor y)
 {
     static const epilogue none;
@@ -24,15 +39,5 @@ void conv_forward(ops *o, tensor x, const weight *w, int stride, bool upsample, 
     assert(w->taps == 9 && x.c == w->in && y.c == w->out && x.n == y.n);
     assert(!upsample || stride == 1);
     assert(y.h == ((x.h << upsample) + stride - 1) / stride && y.w == ((x.w << upsample) + stride - 1) / stride);
-    switch (o->table.conv) {
-    case VARIANT_CPU:
-        conv_cpu(o, &call);
-        break;
-    case VARIANT_GPU:
-        conv_gpu(o, &call);
-        break;
-    default:
-        conv_generic(o, &call);
-        break;
-    }
+    conv_run(o, o->table.conv, &call);
 }

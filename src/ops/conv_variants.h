@@ -12,6 +12,8 @@ typedef struct conv_call {
     bool upsample;     // read x at half the coordinates: y is (n, 2h, 2w, out)
 } conv_call;
 
+// Any of them.
+void conv_run(ops *o, variant v, const conv_call *call);
 void conv_cpu(ops *o, const conv_call *call);
 void conv_gpu(ops *o, const conv_call *call);
 void conv_generic(ops *o, const conv_call *call);

@@ -43,18 +43,6 @@ void gemm_forward(ops *o, tensor x, const weight *w, const epilogue *e, tensor y
     static const epilogue none;
     const conv_call call = {.x = tensor_matrix(x), .y = tensor_matrix(y), .w = w, .e = e ? e : &none, .stride = 1};
     assert(w->taps == 1 && x.c == w->in && y.c == w->out && tensor_rows(x) == tensor_rows(y));
-    switch (o->table.gemm) {
-    case VARIANT_CLBLAST:
-        gemm_clblast(o, &call);
-        break;
-    case VARIANT_CPU:
-        conv_cpu(o, &call);
-        break;
-    case VARIANT_GPU:
-        conv_gpu(o, &call);
-        break;
-    default:
-        conv_generic(o, &call);
-        break;
-    }
+    if (o->table.gemm == VARIANT_CLBLAST) gemm_clblast(o, &call);
+    else conv_run(o, o->table.gemm, &call);
 }

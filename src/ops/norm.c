@@ -21,7 +21,7 @@ void group_norm_forward(ops *o, tensor x, tensor gamma, tensor beta, int groups,
 
     kernel *k = kernel_get(o->ctx, "norm", "group_norm_chunks", "%s -DCHUNK=%d -DSPAN=%d", apply.options, chunk, span);
     work w = apply.w;
-    w.groups[0] = ceil_div((size_t)apply.vectors, (size_t)(span * apply.lanes));
+    w.groups[0] = ceil_div((size_t)apply.vectors, (size_t)span * (size_t)apply.lanes);
     w.groups[1] = ceil_div((size_t)chunks, (size_t)apply.row_items);
     LAUNCH(o->ctx, k, w, ((cost){4 * (double)tensor_elements(x), bytes(x) + bytes(partials)}), I(pixels), I(x.c), I(chunks), T(x),
            T(partials));
