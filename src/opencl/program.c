@@ -220,9 +220,10 @@ cl_program program_build(context *ctx, const char *file, const char *options)
     for (program *p = ctx->programs; p; p = p->next)
         if (strcmp(p->file, file) == 0 && strcmp(p->options, options) == 0) return p->handle;
     char all[2048];
-    // IDM_CL_OPTIONS: further options from outside, such as -cl-opt-disable for oclgrind's uninitialised-memory check
+    // -w: PoCL prints a count of warnings on stderr. IDM_CL_OPTIONS: further options from outside, such as -cl-opt-disable for oclgrind's
+    // uninitialised-memory check
     const char *more = getenv("IDM_CL_OPTIONS");
-    (void)snprintf(all, sizeof all, "-cl-std=CL1.2 %s%s%s", options, more ? " " : "", more ? more : "");
+    (void)snprintf(all, sizeof all, "-cl-std=CL1.2 -w %s%s%s", options, more ? " " : "", more ? more : "");
     cl_program handle = load_or_compile(ctx, file, all);
     program *p = handle ? calloc(1, sizeof *p) : NULL;
     if (!p) {
