@@ -3,8 +3,9 @@
 //     kernel *k = kernel_get(ctx, "norm", "group_norm_apply", "-DVEC=%d", vec);
 //     LAUNCH(ctx, k, ((work){.groups = {blocks, x.n, 1}, .local = {1, 1, 1}}), ((cost){flops, bytes}), T(x), T(y), I(count), F(eps));
 //
-// A long launch is cut along its largest dimension into several with a global offset, so a kernel must take its group's number from
-// GROUP_ID(d) (cl/common.clh), never from get_group_id, and may not depend on get_num_groups or get_global_size.
+// A long launch is cut into several with global offsets, along its longest dimension first, down to single work-groups, so a kernel must
+// take its group's number from GROUP_ID(d) (cl/common.clh), never from get_group_id, and may not depend on get_num_groups or
+// get_global_size.
 #ifndef OPENCL_LAUNCH_H
 #define OPENCL_LAUNCH_H
 
