@@ -7,11 +7,11 @@ build=$1 goldens=$2 reference=$3 weights=$4 failed=0
 shift 4
 [ $# -gt 0 ] || set -- tiny wide padded sharp full large
 check() { # NAME TOLERANCE WEIGHTS SETTINGS...
-    name=$1 tolerance=$2 file=$weights/$3.safetensors
+    name=$1 tolerance=$2 path=$weights/$3.safetensors
     shift 3
     options=
     for setting in "$@"; do options="$options --set device.$setting"; done
-    error=$("$build/idm" verify "$goldens/$name.safetensors" --weights "$file" --json --tolerance "$tolerance" $options | tr -d ' \n' |
+    error=$("$build/idm" verify "$goldens/$name.safetensors" --weights "$path" --json --tolerance "$tolerance" $options | tr -d ' \t\n' |
         sed 's/.*"output_error":\([^,}]*\).*"pass":\([a-z]*\).*/\1 \2/')
     printf '%-8s %-28s %s (%s)\n' "$name" "$*" "$error" "$tolerance"
     case $error in *true) ;; *) failed=1 ;; esac
