@@ -14,7 +14,8 @@
 extern "C" {
 #endif
 
-// The sampling operator A of one picture size: y = reshape(x.flatten()[perm], rows of N) @ phi (MODEL: N = block_size^2, M = measurements). Owns phi and perm.
+// The sampling operator A of one picture size: y = reshape(x.flatten()[perm], rows of N) @ phi (MODEL: N = block_size^2, M = measurements).
+// Owns phi and perm.
 typedef struct idm_operator {
     int height, width; // multiples of block_size
     int block_size, measurements;
@@ -39,16 +40,17 @@ IDM_API void idm_session_close(idm_session *session);
 IDM_API int idm_session_block_size(const idm_session *session);
 IDM_API double idm_session_cs_ratio(const idm_session *session);
 
-// A for pictures of height x width after padding (both multiples of the block size): the weights' own phi when the file has one, else by sensing.seed; the permutation is
-// a function of (sensing.seed, name), `name` usually the picture's file name.
+// A for pictures of height x width after padding (both multiples of the block size): the weights' own phi when the file has one, else by
+// sensing.seed; the permutation is a function of (sensing.seed, name), `name` usually the picture's file name.
 IDM_API idm_status idm_session_operator(const idm_session *session, int height, int width, const char *name, idm_operator *op);
 
 // Called while a reconstruction runs, with the fraction done.
 typedef void idm_progress(void *user, double fraction);
 
-// out (batch, H, W), not clamped, from y (batch, H*W/N, M). IDM_USAGE: op does not fit the network; IDM_FAILED: device memory or device; the message says what to do.
-IDM_API idm_status idm_session_reconstruct(idm_session *session, const idm_operator *op, const float *y, int batch, float *out, idm_progress *progress,
-                                           void *user);
+// out (batch, H, W), not clamped, from y (batch, H*W/N, M). IDM_USAGE: op does not fit the network; IDM_FAILED: device memory or device;
+// the message says what to do.
+IDM_API idm_status idm_session_reconstruct(idm_session *session, const idm_operator *op, const float *y, int batch, float *out,
+                                           idm_progress *progress, void *user);
 
 // What the next reconstruction of this size will take: bytes of device memory in all, floating-point operations. Runs nothing.
 IDM_API idm_status idm_session_plan(idm_session *session, int height, int width, int batch, size_t *bytes, double *flops);

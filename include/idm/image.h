@@ -25,11 +25,13 @@ IDM_API idm_status idm_image_save_png(const char *path, const idm_image *image);
 
 IDM_API void idm_image_free(idm_image *image);
 
-// 8-bit luminance as published: Y = (4899 R + 9617 G + 1868 B + 8192) >> 14; `y` has width * height bytes. A grey picture is its own luminance.
+// 8-bit luminance as published: Y = (4899 R + 9617 G + 1868 B + 8192) >> 14; `y` has width * height bytes. A grey picture is its own
+// luminance.
 IDM_API void idm_image_luminance(const idm_image *image, uint8_t *y);
 
-// The saved picture of the published protocol: `y` (width * height floats in [0, 1], clamped here, rounded) in the place of the picture's luminance,
-// its Cr and Cb kept (ITU-R BT.601 full range as OpenCV's YCrCb, 8 bit), back to RGB. For a grey picture simply the grey values. `result` is a new picture.
+// The saved picture of the published protocol: `y` (width * height floats in [0, 1], clamped here, rounded) in the place of the picture's
+// luminance, its Cr and Cb kept (ITU-R BT.601 full range as OpenCV's YCrCb, 8 bit), back to RGB. For a grey picture simply the grey values.
+// `result` is a new picture.
 IDM_API idm_status idm_image_with_luminance(const idm_image *image, const float *y, idm_image *result);
 
 #ifdef __cplusplus

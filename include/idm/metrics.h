@@ -13,8 +13,8 @@ extern "C" {
 // PSNR in dB against peak 255; +infinity for equal planes.
 IDM_API double idm_psnr(const float *x, const uint8_t *truth, int height, int width);
 
-// SSIM: 7x7 uniform window, sample covariance, K1 0.01, K2 0.03, data range 255, mean over windows that lie inside (a 3-pixel border left out).
-// Needs height, width >= 7; smaller planes give NaN.
+// SSIM: 7x7 uniform window, sample covariance, K1 0.01, K2 0.03, data range 255, mean over windows that lie inside (a 3-pixel border left
+// out). Needs height, width >= 7; smaller planes give NaN.
 IDM_API double idm_ssim(const float *x, const uint8_t *truth, int height, int width);
 
 #ifdef __cplusplus

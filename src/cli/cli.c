@@ -1,9 +1,9 @@
 #include "cli/cli.h"
 
 #include "core/text.h"
+#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

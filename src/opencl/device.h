@@ -16,7 +16,7 @@ typedef struct device_info {
     uint64_t global_memory, max_allocation, local_memory, constant_memory; // bytes
     size_t max_work_group;
     unsigned compute_units, clock_mhz, alignment; // alignment: bytes, of a buffer's start
-    unsigned native_vector; // floats in one of the device's registers, as it says; 16 with AVX-512, 1 on most GPUs
+    unsigned native_vector;                       // floats in one of the device's registers, as it says; 16 with AVX-512, 1 on most GPUs
     bool fp16, fp64, subgroups;
     void *platform_id, *device_id; // OpenCL handles; null for a device that is only described (dry run)
 } device_info;
