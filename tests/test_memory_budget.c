@@ -30,7 +30,7 @@ static size_t planned(idm_variants variants)
 {
     idm_config *config = malloc(sizeof *config);
     idm_session *session;
-    size_t bytes;
+    size_t bytes = 0;
     double flops;
     assert_non_null(config);
     idm_config_defaults(config);
