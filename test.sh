@@ -18,8 +18,8 @@ case "${1:-}" in
 esac
 . tests/packages.sh
 install_packages $build_packages libcmocka-dev clang-format
-[ -d ../shared ] && install_packages python3-minimal python3-numpy python3-torch
-[ $vendors = yes ] && install_packages clang llvm
+[ -d ../shared ] && install_packages python3-minimal python3-numpy python3-torch libopenblas0-pthread
+[ $vendors = yes ] && install_packages clang llvm libclang-rt-dev clang-tidy
 
 root=$PWD jobs=$(nproc) passed=0 failed=0 skipped=0 failures=""
 started=$SECONDS
@@ -113,6 +113,10 @@ fi
 
 echo "== Style"
 one clang-format sh -c 'git ls-files "*.c" "*.h" | grep -v "^tests/vendors/planted" | xargs clang-format --dry-run --Werror'
+
+if command -v clang-tidy >/dev/null; then
+    one clang-tidy sh -c "ls src/*/*.c | xargs -P $jobs -n 8 clang-tidy -p build-sanitize --extra-arg=-Wno-unknown-warning-option --quiet"
+fi
 
 echo "== Compile gate: GPU vendors' compilers"
 if [ $vendors = yes ]; then counted vendors-gate tests/vendors/gate.sh --install build/tests/list_kernels
