@@ -72,11 +72,9 @@ static kernel_set kernels_of(idm_variants variants, const model_sizes *sizes, in
                                 .global_memory = (uint64_t)64 << 30,
                                 .max_allocation = (uint64_t)16 << 30,
                                 .local_memory = 48 << 10,
-                                .constant_memory = 64 << 10,
                                 .max_work_group = 1024,
                                 .compute_units = variants == IDM_VARIANTS_CPU ? 2 : 80,
                                 .clock_mhz = 1500,
-                                .alignment = 128,
                                 .native_vector = variants == IDM_VARIANTS_CPU ? 16 : 1};
     const context_options options = {.max_launch_ms = 100};
     const int n = sizes->block * sizes->block, m = operator_measurements(sizes->block, 0.1);

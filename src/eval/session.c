@@ -147,11 +147,6 @@ context *session_context(idm_session *s)
     return s->ctx;
 }
 
-const model_sizes *session_sizes(const idm_session *s)
-{
-    return &s->sizes;
-}
-
 void session_describe(const idm_session *s, char *out, size_t size)
 {
     const variant_table *t = &s->o.table;

@@ -2,12 +2,10 @@
 #ifndef EVAL_SESSION_H
 #define EVAL_SESSION_H
 
-#include "core/sizes.h"
 #include "opencl/context.h"
 #include <idm/idm.h>
 
 context *session_context(idm_session *session);
-const model_sizes *session_sizes(const idm_session *session);
 
 // "cpu: conv cpu, gemm cpu, attention cpu" for logs.
 void session_describe(const idm_session *session, char *out, size_t size);

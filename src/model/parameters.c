@@ -71,17 +71,14 @@ norm_layer parameters_norm(parameters *p, int channels, const char *name, ...)
     return n;
 }
 
-// Between out x in x taps (published) and [taps][in][out].
-static void turn(const parameter *which, const float *from, float *to, bool to_device)
+// From out x in x taps (published) to [taps][in][out].
+static void turn(const parameter *which, const float *from, float *to)
 {
     const size_t out = (size_t)which->shape[0], in = (size_t)which->shape[1];
     const size_t taps = which->rank == 4 ? (size_t)which->shape[2] * (size_t)which->shape[3] : 1;
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++)
-            for (size_t t = 0; t < taps; t++) {
-                const size_t published = (o * in + i) * taps + t, device = (t * in + i) * out + o;
-                to[to_device ? device : published] = from[to_device ? published : device];
-            }
+            for (size_t t = 0; t < taps; t++) to[(t * in + i) * out + o] = from[(o * in + i) * taps + t];
 }
 
 idm_status parameters_upload(parameters *p, parameters_source *source, void *user)
@@ -98,30 +95,12 @@ idm_status parameters_upload(parameters *p, parameters_source *source, void *use
             status = IDM_BAD_INPUT;
             break;
         }
-        if (which->transpose) turn(which, values, turned, true);
+        if (which->transpose) turn(which, values, turned);
         context_write(p->o->ctx, which->value, which->transpose ? turned : values);
         status = context_status(p->o->ctx);
     }
     free(turned);
     return status;
-}
-
-idm_status parameters_download(const parameters *p, const parameter *which, float *values)
-{
-    if (!which->transpose) return context_read(p->o->ctx, which->value, values);
-    float *device = malloc(tensor_bytes(which->value));
-    if (!device) return status_fail(IDM_FAILED, "out of memory");
-    const idm_status status = context_read(p->o->ctx, which->value, device);
-    if (status == IDM_OK) turn(which, device, values, false);
-    free(device);
-    return status;
-}
-
-size_t parameters_elements(const parameters *p)
-{
-    size_t sum = 0;
-    for (size_t i = 0; i < p->count; i++) sum += tensor_elements(p->list[i].value);
-    return sum;
 }
 
 void parameters_free(parameters *p)

@@ -29,10 +29,6 @@ weight parameters_weight(parameters *p, int in, int out, int window, const char 
 typedef const float *parameters_source(void *user, const parameter *which, size_t count);
 idm_status parameters_upload(parameters *p, parameters_source *source, void *user);
 
-// Values back in the published layout; `values` holds tensor_elements(which->value) floats.
-idm_status parameters_download(const parameters *p, const parameter *which, float *values);
-
-size_t parameters_elements(const parameters *p);
 void parameters_free(parameters *p);
 
 // A 3x3 or 1x1 convolution or linear layer with its bias (NO_TENSOR when it has none).

@@ -7,16 +7,6 @@
 enum { ALIGNMENT = 256 };
 static const size_t SLAB_LEAST = (size_t)4 << 20; // an unplanned slab is not smaller, so that small tensors share
 
-const char *pool_name(pool p)
-{
-    static const char *const names[POOL_COUNT] = {[POOL_WEIGHTS] = "weights",
-                                                  [POOL_DERIVED] = "derived",
-                                                  [POOL_OPERATOR] = "operator",
-                                                  [POOL_ACTIVATIONS] = "activations",
-                                                  [POOL_CLBLAST] = "clblast"};
-    return names[p];
-}
-
 static bool slab_allocate(context *ctx, slab *s, size_t size)
 {
     cl_int code;

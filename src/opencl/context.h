@@ -49,7 +49,6 @@ void context_reset_cost(context *ctx);
 // Weights; kept copies of them in a variant's layout; Phi and permutation; activations and scratch; CLBlast's own scratch (it takes a whole
 // buffer, no offset).
 typedef enum pool { POOL_WEIGHTS, POOL_DERIVED, POOL_OPERATOR, POOL_ACTIVATIONS, POOL_CLBLAST, POOL_COUNT } pool;
-const char *pool_name(pool p);
 
 // Device memory that a context takes beside its pools: what stands for "no tensor".
 enum { CONTEXT_BYTES = 256 };

@@ -57,11 +57,9 @@ static void describe(cl_platform_id platform, cl_device_id id, device_info *info
     info->global_memory = get_number(id, CL_DEVICE_GLOBAL_MEM_SIZE);
     info->max_allocation = get_number(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     info->local_memory = get_number(id, CL_DEVICE_LOCAL_MEM_SIZE);
-    info->constant_memory = get_number(id, CL_DEVICE_MAX_CONSTANT_BUFFER_SIZE);
     info->max_work_group = get_number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     info->compute_units = (unsigned)get_number(id, CL_DEVICE_MAX_COMPUTE_UNITS);
     info->clock_mhz = (unsigned)get_number(id, CL_DEVICE_MAX_CLOCK_FREQUENCY);
-    info->alignment = (unsigned)(get_number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8);
     info->native_vector = (unsigned)get_number(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
     info->fp16 = has_extension(id, "cl_khr_fp16");
     info->fp64 = has_extension(id, "cl_khr_fp64");

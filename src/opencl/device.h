@@ -13,10 +13,10 @@ typedef struct device_info {
     int platform, index; // "P:D" on the command line
     char name[128], vendor[128], driver[128], version[128], platform_name[128];
     device_type type;
-    uint64_t global_memory, max_allocation, local_memory, constant_memory; // bytes
+    uint64_t global_memory, max_allocation, local_memory; // bytes
     size_t max_work_group;
-    unsigned compute_units, clock_mhz, alignment; // alignment: bytes, of a buffer's start
-    unsigned native_vector;                       // floats in one of the device's registers, as it says; 16 with AVX-512, 1 on most GPUs
+    unsigned compute_units, clock_mhz;
+    unsigned native_vector; // floats in one of the device's registers, as it says; 16 with AVX-512, 1 on most GPUs
     bool fp16, fp64, subgroups;
     void *platform_id, *device_id; // OpenCL handles; null for a device that is only described (dry run)
 } device_info;

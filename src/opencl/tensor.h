@@ -63,14 +63,6 @@ static inline tensor tensor_row_range(tensor t, int first, int count)
     return t;
 }
 
-// Samples [first, first + count).
-static inline tensor tensor_samples(tensor t, int first, int count)
-{
-    t.offset += (size_t)first * (size_t)t.h * (size_t)t.w * (size_t)t.c * dtype_size(t.type);
-    t.n = count;
-    return t;
-}
-
 // The same values under other extents (their product must be equal).
 static inline tensor tensor_shaped(tensor t, int n, int h, int w, int c)
 {

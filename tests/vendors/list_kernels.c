@@ -80,9 +80,7 @@ static device_info describe(const vendor *v, uint64_t local_memory, size_t max_w
                      .local_memory = local_memory < v->local_memory ? local_memory : v->local_memory,
                      .max_work_group = max_work_group < v->max_work_group ? max_work_group : v->max_work_group,
                      .compute_units = compute_units < v->compute_units ? compute_units : v->compute_units,
-                     .constant_memory = 65536,
                      .clock_mhz = 1500,
-                     .alignment = 128,
                      .native_vector = 1};
     (void)snprintf(d.name, sizeof d.name, "%s", v->name);
     (void)snprintf(d.vendor, sizeof d.vendor, "%s", v->cl_name);
