@@ -23,15 +23,7 @@
 #define SUB_TILES 16 // tiles that share one pass over the panel
 #endif
 #define PANEL (16 * TILE_VECS)
-
-// The windows of the tile's pixels: sample base, and the coordinates in x (before upsampling's halving) that tap 0's column and row 0 stand for.
-static inline void locate(const int pixel, const int h, const int w, const int oh, const int ow, const int stride, int *base, int *y, int *x)
-{
-    const int row = pixel / ow, sample = row / oh;
-    *base = sample * h * w;
-    *y = (row - sample * oh) * stride - (TAPS == 9);
-    *x = (pixel - row * ow) * stride - (TAPS == 9);
-}
+#include "window.clh"
 
 // Adds `in` products of one tap to the tile: a[r] points to pixel r's channels, w to the tap's part of the panel.
 static inline void accumulate(float16 acc[TILE_ROWS][TILE_VECS], __global const float *const a[TILE_ROWS], __global const float *w, const int in)
@@ -68,8 +60,7 @@ static inline void store_some(const float16 value, __global float *p, const int 
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_cpu(TENSOR(const float, x), TENSOR(const float, panels), TENSOR(const float, zeros),
                                                                       EPILOGUE_ARGUMENTS, TENSOR(float, y), const int in, const int out, const int pixels,
-                                                                      const int block, const int h, const int w, const int oh, const int ow,
-                                                                      const int stride, const int upsample, const int taps_per_pass)
+                                                                      const int block, WINDOW_ARGUMENTS, const int taps_per_pass)
 {
     START(x);
     START(panels);
@@ -87,10 +78,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_cpu(TENSOR(con
                 const int pixel = sub + tile * TILE_ROWS;
                 if (pixel >= last) break;
                 float16 acc[TILE_ROWS][TILE_VECS];
-                int base[TILE_ROWS], iy[TILE_ROWS], ix[TILE_ROWS];
+                int base[TILE_ROWS], top[TILE_ROWS], left[TILE_ROWS];
 #pragma unroll
                 for (int r = 0; r < TILE_ROWS; r++) {
-                    locate(min(pixel + r, pixels - 1), h, w, oh, ow, stride, &base[r], &iy[r], &ix[r]);
+                    window_at(min(pixel + r, pixels - 1), h, w, oh, ow, stride, &base[r], &top[r], &left[r]);
 #pragma unroll
                     for (int v = 0; v < TILE_VECS; v++) acc[r][v] = tap0 ? sums[tile][r][v] : (float16)(0.0f);
                 }
@@ -98,9 +89,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_cpu(TENSOR(con
                     __global const float *a[TILE_ROWS];
 #pragma unroll
                     for (int r = 0; r < TILE_ROWS; r++) {
-                        const int py = iy[r] + tap / 3, px = ix[r] + tap % 3;
-                        const bool inside = py >= 0 && px >= 0 && py < (h << upsample) && px < (w << upsample);
-                        a[r] = inside ? x + (size_t)(base[r] + (py >> upsample) * w + (px >> upsample)) * in : zeros;
+                        const int source = window_pixel(base[r], top[r], left[r], tap, h, w, doubled, dilate);
+                        a[r] = source != OUTSIDE ? x + (size_t)source * in : zeros;
                     }
                     accumulate(acc, a, panels + (size_t)tap * in * PANEL, in);
                 }

@@ -12,14 +12,12 @@
 #define ITEMS 64 // per group
 #endif
 #define PIXELS 2
-#define OUTSIDE -1
+#include "window.clh"
 #define SCALAR(p) (*(p))
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_generic(TENSOR(const float, x), TENSOR(const float, weights),
                                                                               EPILOGUE_ARGUMENTS, TENSOR(float, y), const int in,
-                                                                              const int out, const int pixels, const int h, const int w,
-                                                                              const int oh, const int ow, const int stride,
-                                                                              const int upsample)
+                                                                              const int out, const int pixels, WINDOW_ARGUMENTS)
 {
     START(x);
     START(weights);
@@ -34,10 +32,10 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_generic(TE
         int offset[PIXELS];
 #pragma unroll
         for (int p = 0; p < PIXELS; p++) {
-            const int pixel = first + p, row = pixel / ow, sample = row / oh;
-            const int py = (row - sample * oh) * stride + tap / 3 - (TAPS == 9), px = (pixel - row * ow) * stride + tap % 3 - (TAPS == 9);
-            const bool inside = pixel < pixels && py >= 0 && px >= 0 && py < (h << upsample) && px < (w << upsample);
-            offset[p] = inside ? (sample * h * w + (py >> upsample) * w + (px >> upsample)) * in : OUTSIDE;
+            int base, top, left;
+            window_at(first + p, h, w, oh, ow, stride, &base, &top, &left);
+            const int source = window_pixel(base, top, left, tap, h, w, doubled, dilate);
+            offset[p] = first + p < pixels && source != OUTSIDE ? source * in : OUTSIDE;
         }
         __global const float *column = weights + tap * in * out + channel;
 #pragma unroll 4 // more costs registers

@@ -39,7 +39,7 @@
 #define ITEMS (QUADS_N * ITEMS_M)
 #define LOADS_X (TILE_M * QUADS_K / ITEMS) // float4 per item and step
 #define LOADS_W (TILE_K * QUADS_N / ITEMS)
-#define OUTSIDE -1
+#include "window.clh"
 
 #define QUAD(p) (*(__global const float4 *)(p))
 #define SCALAR(p) (*(p))
@@ -51,9 +51,7 @@ static inline float4 load_quad(__global const float *p, const int count)
 
 __kernel __attribute__((reqd_work_group_size(QUADS_N, ITEMS_M, 1))) void conv_gpu(TENSOR(const float, x), TENSOR(const float, weights),
                                                                                   EPILOGUE_ARGUMENTS, TENSOR(float, y), const int in,
-                                                                                  const int out, const int pixels, const int h, const int w,
-                                                                                  const int oh, const int ow, const int stride,
-                                                                                  const int upsample)
+                                                                                  const int out, const int pixels, WINDOW_ARGUMENTS)
 {
     __local float4 xs[TILE_K][TILE_M / 4 + 1], ws[TILE_K][QUADS_N];
     START(x);
@@ -64,13 +62,12 @@ __kernel __attribute__((reqd_work_group_size(QUADS_N, ITEMS_M, 1))) void conv_gp
 
     // what this item loads: channels k_quad..k_quad+3 of the pixels x_pixel + i * ITEMS / QUADS_K, and quads of W's rows
     const int k_quad = item % QUADS_K * 4, x_pixel = item / QUADS_K;
-    int base[LOADS_X], iy[LOADS_X], ix[LOADS_X]; // sample's first pixel; where tap 0 lies
+    int base[LOADS_X], top[LOADS_X], left[LOADS_X];
 #pragma unroll
     for (int i = 0; i < LOADS_X; i++) {
-        const int pixel = first_pixel + x_pixel + i * (ITEMS / QUADS_K), row = pixel / ow, sample = row / oh;
-        base[i] = sample * h * w;
-        iy[i] = pixel < pixels ? (row - sample * oh) * stride - (TAPS == 9) : -4;
-        ix[i] = (pixel - row * ow) * stride - (TAPS == 9);
+        const int pixel = first_pixel + x_pixel + i * (ITEMS / QUADS_K);
+        window_at(pixel, h, w, oh, ow, stride, &base[i], &top[i], &left[i]);
+        if (pixel >= pixels) top[i] = -4; // no tap of it is inside
     }
     float4 sum[ITEM_M];
 #pragma unroll
@@ -80,9 +77,8 @@ __kernel __attribute__((reqd_work_group_size(QUADS_N, ITEMS_M, 1))) void conv_gp
         int offset[LOADS_X];
 #pragma unroll
         for (int i = 0; i < LOADS_X; i++) {
-            const int py = iy[i] + tap / 3, px = ix[i] + tap % 3;
-            const bool inside = py >= 0 && px >= 0 && py < (h << upsample) && px < (w << upsample);
-            offset[i] = inside ? (base[i] + (py >> upsample) * w + (px >> upsample)) * in : OUTSIDE;
+            const int source = window_pixel(base[i], top[i], left[i], tap, h, w, doubled, dilate);
+            offset[i] = source != OUTSIDE ? source * in : OUTSIDE;
         }
         for (int k0 = 0; k0 < in; k0 += TILE_K) {
 #pragma unroll

@@ -49,6 +49,26 @@ ROWS_KERNEL upsample_nearest(const int rows, const int vectors, const int block,
     }
 }
 
+// rows, width: of dx; dy is twice as wide.
+ROWS_KERNEL upsample_nearest_backward(const int rows, const int vectors, const int block, const int width, TENSOR(const float, dy),
+                                      EPILOGUE_ARGUMENTS, TENSOR(float, dx))
+{
+    START(dy);
+    START(dx);
+    EPILOGUE_START;
+    const int pixel = vectors * VEC, line = 2 * width * pixel;
+    FOR_EACH_ROW (row, rows, block) {
+        const int corner = row / width * 2 * line + row % width * 2 * pixel;
+        FOR_EACH_VECTOR (v, vectors) {
+            __global const float *from = dy + corner + v * VEC;
+            const int i = row * pixel + v * VEC;
+            vfloat r = (VLOAD(from) + VLOAD(from + pixel)) + (VLOAD(from + line) + VLOAD(from + line + pixel));
+            EPILOGUE(VLOAD, r, i, v * VEC);
+            VSTORE(r, dx + i);
+        }
+    }
+}
+
 ROWS_KERNEL scale(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, a), TENSOR(float, y))
 {
     START(x);

@@ -113,7 +113,7 @@ static void keep(network *n, weight *w, void *user)
 static void forget(network *n, weight *w, void *user)
 {
     (void)n, (void)user;
-    w->panels = NO_TENSOR;
+    w->panels = w->transposed = NO_TENSOR;
 }
 
 void network_keep_layouts(network *n, size_t bytes)

@@ -55,7 +55,8 @@ void kernel_visit(context *ctx, kernel_visitor *visit, void *user);
 idm_status program_source(const char *file, char **text);
 
 // One single-precision product on row-major matrices through CLBlast, C (m x n) = alpha A (m x k) B (k x n) + beta C; scratch from
-// POOL_CLBLAST. transpose_b: B is stored n x k.
-void clblast_gemm(context *ctx, tensor a, tensor b, tensor c, int m, int n, int k, bool transpose_b, float alpha, float beta);
+// POOL_CLBLAST. transpose_a: A is stored k x m; transpose_b: B is stored n x k.
+void clblast_gemm(context *ctx, tensor a, tensor b, tensor c, int m, int n, int k, bool transpose_a, bool transpose_b, float alpha,
+                  float beta);
 
 #endif

@@ -1,6 +1,8 @@
 #include "ops/conv.h"
 
 #include "ops/conv_variants.h"
+#include "ops/conv_weight_gradient.h"
+#include "ops/pointwise.h"
 #include <assert.h>
 
 cost conv_cost(const conv_call *call)
@@ -9,7 +11,7 @@ cost conv_cost(const conv_call *call)
     const double pixels = tensor_rows(call->y), values = (double)tensor_bytes(call->y);
     const int more = tensor_given(call->e->residual) + tensor_given(call->e->v);
     return (cost){2.0 * pixels * w->taps * w->in * w->out,
-                  (double)tensor_bytes(call->x) + (double)tensor_bytes(w->plain) + (1 + more) * values};
+                  (double)tensor_bytes(call->x) + 4.0 * w->taps * w->in * w->out + (1 + more) * values};
 }
 
 int epilogue_parts(const epilogue *e)
@@ -32,12 +34,41 @@ void conv_run(ops *o, variant v, const conv_call *call)
     }
 }
 
+// Whether x (the layer's input) and y (its output) belong together; for assertions.
+static inline bool sizes_fit(tensor x, tensor y, int stride, bool upsample)
+{
+    return x.n == y.n && (!upsample || stride == 1) && y.h == ((x.h << upsample) + stride - 1) / stride &&
+           y.w == ((x.w << upsample) + stride - 1) / stride;
+}
+
 void conv_forward(ops *o, tensor x, const weight *w, int stride, bool upsample, const epilogue *e, tensor y)
 {
     static const epilogue none;
     const conv_call call = {.x = x, .y = y, .w = w, .e = e ? e : &none, .stride = stride, .upsample = upsample};
-    assert(w->taps == 9 && x.c == w->in && y.c == w->out && x.n == y.n);
-    assert(!upsample || stride == 1);
-    assert(y.h == ((x.h << upsample) + stride - 1) / stride && y.w == ((x.w << upsample) + stride - 1) / stride);
+    assert(w->taps == 9 && x.c == w->in && y.c == w->out && sizes_fit(x, y, stride, upsample));
     conv_run(o, o->table.conv, &call);
+}
+
+void conv_backward_data(ops *o, tensor dy, const weight *w, int stride, bool upsample, const epilogue *e, tensor dx)
+{
+    static const epilogue none;
+    assert(w->taps == 9 && dx.c == w->in && dy.c == w->out && sizes_fit(dx, dy, stride, upsample));
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const weight transposed = weight_transposed(o, w);
+    conv_call call = {.x = dy, .y = dx, .w = &transposed, .e = e ? e : &none, .stride = 1, .dilate = stride == 2};
+    if (upsample) {
+        call.y = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, dx.n, dy.h, dy.w, dx.c);
+        call.e = &none;
+    }
+    conv_run(o, o->table.conv, &call);
+    if (upsample) upsample_nearest_backward(o, call.y, e ? e : &none, dx);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
+}
+
+void conv_backward_weight(ops *o, tensor x, tensor dy, int stride, bool upsample, tensor dw, tensor dbias)
+{
+    const weight_gradient_call call = {.x = x, .dy = dy, .dw = dw, .taps = 9, .stride = stride, .upsample = upsample};
+    assert(sizes_fit(x, dy, stride, upsample) && tensor_elements(dw) == (size_t)9 * x.c * dy.c);
+    conv_weight_gradient(o, o->table.conv, &call);
+    if (tensor_given(dbias)) bias_gradient(o, dy, dbias);
 }

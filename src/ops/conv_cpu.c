@@ -53,7 +53,7 @@ void conv_cpu(ops *o, const conv_call *call)
     const tensor packed = weight_panels(o, w, tile.vectors);
     kernel *k = kernel_get(o->ctx, "conv_cpu", "conv_cpu", "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d", w->taps, tile.rows, tile.vectors);
     LAUNCH(o->ctx, k, ((work){.groups = {panels, ceil_div((size_t)pixels, (size_t)block)}}), conv_cost(call), T(x), T(packed), T(o->zeros),
-           EPILOGUE(call->e), T(y), I(w->in), I(w->out), I(pixels), I(block), I(x.h), I(x.w), I(y.h), I(y.w), I(call->stride),
-           I(call->upsample), I(taps_per_pass));
+           EPILOGUE(call->e), T(y), I(w->in), I(w->out), I(pixels), I(block), WINDOW(x, y, call->stride, call->upsample, call->dilate),
+           I(taps_per_pass));
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

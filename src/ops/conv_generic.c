@@ -10,5 +10,5 @@ void conv_generic(ops *o, const conv_call *call)
     const size_t groups = ceil_div((size_t)w->out * ceil_div((size_t)pixels, PIXELS), items);
     kernel *k = kernel_get(o->ctx, "conv_generic", "conv_generic", "-DTAPS=%d -DITEMS=%d", w->taps, (int)items);
     LAUNCH(o->ctx, k, ((work){.groups = {groups}, .local = {items}}), conv_cost(call), T(x), T(w->plain), EPILOGUE(call->e), T(y), I(w->in),
-           I(w->out), I(pixels), I(x.h), I(x.w), I(y.h), I(y.w), I(call->stride), I(call->upsample));
+           I(w->out), I(pixels), WINDOW(x, y, call->stride, call->upsample, call->dilate));
 }

@@ -43,6 +43,14 @@ void upsample_nearest(ops *o, tensor x, tensor y)
     LAUNCH(o->ctx, k, g.w, ((cost){0, bytes(x) + bytes(y)}), ROWS(g), I(y.w), T(x), T(y));
 }
 
+void upsample_nearest_backward(ops *o, tensor dy, const epilogue *e, tensor dx)
+{
+    const rows_grid g = plan(o, dx, 5);
+    kernel *k = kernel_get(o->ctx, "pointwise", "upsample_nearest_backward", "%s", g.options);
+    LAUNCH(o->ctx, k, g.w, ((cost){3 * (double)tensor_elements(dx), bytes(dy) + 2 * bytes(dx)}), ROWS(g), I(dx.w), T(dy), EPILOGUE(e),
+           T(dx));
+}
+
 void scale(ops *o, tensor x, tensor a, tensor y)
 {
     x = rows_flat(x);

@@ -16,6 +16,8 @@ void channels_copy(ops *o, tensor x, tensor y, int first);
 
 // y (n, 2h, 2w, c) = nearest-neighbour upsampling of x (n, h, w, c).
 void upsample_nearest(ops *o, tensor x, tensor y);
+// dx (n, h, w, c) = epilogue(its transpose: sums of 2 x 2 pixels of dy (n, 2h, 2w, c)).
+void upsample_nearest_backward(ops *o, tensor dy, const epilogue *e, tensor dx);
 
 // y = a x, y = x + a z;  a: one value on the device. y may be x (or z).
 void scale(ops *o, tensor x, tensor a, tensor y);

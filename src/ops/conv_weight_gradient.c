@@ -1,0 +1,123 @@
+#include "ops/conv_weight_gradient.h"
+
+#include "ops/conv_cpu.h"
+#include "ops/conv_variants.h"
+#include "ops/rows.h"
+
+tensor weight_gradient_partials(ops *o, const weight_gradient_call *call, int slices)
+{
+    return arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, slices, 1, call->taps * call->x.c, call->dy.c);
+}
+
+cost weight_gradient_cost(const weight_gradient_call *call, tensor partials)
+{
+    return (cost){2.0 * tensor_rows(call->dy) * call->taps * call->x.c * call->dy.c,
+                  (double)tensor_bytes(call->x) + (double)tensor_bytes(call->dy) + (double)tensor_bytes(partials)};
+}
+
+void weight_gradient_merge(ops *o, tensor partials, int slices, tensor dw)
+{
+    dw = rows_flat(dw);
+    const rows_grid g = rows_plan(o, 1, tensor_rows(dw), dw.c, ops_pointwise_width(o, dw.c), (slices + 2) * dw.c);
+    kernel *k = kernel_get(o->ctx, "conv_weight_gradient", "weight_gradient_merge", "%s", g.options);
+    LAUNCH(o->ctx, k, g.w, ((cost){(double)tensor_elements(partials), (double)tensor_bytes(partials) + 2 * (double)tensor_bytes(dw)}),
+           ROWS(g), I(slices), T(partials), T(dw));
+}
+
+// Slices of the pixels so that there are `wanted` groups, where `groups` do one slice; none below `least` pixels, all multiples of `block`.
+static int slice_pixels(int pixels, size_t groups, size_t wanted, int least, int block)
+{
+    size_t slices = ceil_div(wanted, groups);
+    const size_t most = ceil_div((size_t)pixels, (size_t)least);
+    if (slices > most) slices = most;
+    return (int)(ceil_div(ceil_div((size_t)pixels, slices), (size_t)block) * (size_t)block);
+}
+
+static void weight_gradient_cpu(ops *o, const weight_gradient_call *call)
+{
+    enum { ROWS_MOST = 160, GROUPS_PER_CORE = 8, SLICE_LEAST = 1024, BLOCK = 64 };
+    const tensor x = call->x, dy = call->dy;
+    const cpu_tile tile = conv_cpu_tile(o, dy.c);
+    const size_t in = (size_t)x.c, panel = 16 * (size_t)tile.vectors, tile_rows = (size_t)tile.rows;
+    const size_t tiles_most = ceil_div(ROWS_MOST, tile_rows), parts = ceil_div(in, tiles_most * tile_rows);
+    const size_t rows = ceil_div(ceil_div(in, parts), tile_rows) * tile_rows; // even parts of whole tiles
+    const size_t row_parts = (size_t)call->taps * ceil_div(in, rows), panels = ceil_div((size_t)dy.c, panel);
+    const int pixels = tensor_rows(dy);
+    const int slice =
+        slice_pixels(pixels, row_parts * panels, (size_t)GROUPS_PER_CORE * context_device(o->ctx)->compute_units, SLICE_LEAST, BLOCK);
+    const int slices = (int)ceil_div((size_t)pixels, (size_t)slice);
+
+    const tensor partials = weight_gradient_partials(o, call, slices);
+    kernel *k = kernel_get(o->ctx, "conv_weight_gradient_cpu", "conv_weight_gradient_cpu",
+                           "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d -DTILES=%d -DBLOCK=%d", call->taps, tile.rows, tile.vectors,
+                           (int)tiles_most, BLOCK);
+    LAUNCH(o->ctx, k, ((work){.groups = {row_parts, panels, (size_t)slices}}), weight_gradient_cost(call, partials), T(x), T(dy),
+           T(partials), I(x.c), I(dy.c), I(pixels), I(slice), I((int)rows), WINDOW(x, dy, call->stride, call->upsample, false));
+    weight_gradient_merge(o, partials, slices, call->dw);
+}
+
+static void weight_gradient_generic(ops *o, const weight_gradient_call *call)
+{
+    enum { ROWS = 2, BLOCK = 128 }; // as in cl/conv_weight_gradient_generic.cl
+    enum { ITEMS_MOST = 64, GROUPS_WANTED = 512, SLICE_LEAST = 1024 };
+    const tensor x = call->x, dy = call->dy;
+    const size_t most = context_device(o->ctx)->max_work_group, items = most < ITEMS_MOST ? most : ITEMS_MOST;
+    const size_t slice_items = (size_t)dy.c * (size_t)call->taps * ceil_div((size_t)x.c, ROWS);
+    const int pixels = tensor_rows(dy), slice = slice_pixels(pixels, ceil_div(slice_items, items), GROUPS_WANTED, SLICE_LEAST, BLOCK);
+    const int slices = (int)ceil_div((size_t)pixels, (size_t)slice);
+
+    const tensor partials = weight_gradient_partials(o, call, slices);
+    kernel *k =
+        kernel_get(o->ctx, "conv_weight_gradient_generic", "conv_weight_gradient_generic", "-DTAPS=%d -DITEMS=%d", call->taps, (int)items);
+    LAUNCH(o->ctx, k, ((work){.groups = {ceil_div(slice_items * (size_t)slices, items)}, .local = {items}}),
+           weight_gradient_cost(call, partials), T(x), T(dy), T(partials), I(x.c), I(dy.c), I(pixels), I(slice),
+           WINDOW(x, dy, call->stride, call->upsample, false));
+    weight_gradient_merge(o, partials, slices, call->dw);
+}
+
+void conv_weight_gradient(ops *o, variant v, const weight_gradient_call *call)
+{
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    switch (v) {
+    case VARIANT_CPU:
+        weight_gradient_cpu(o, call);
+        break;
+    case VARIANT_GPU:
+        conv_weight_gradient_gpu(o, call);
+        break;
+    default:
+        weight_gradient_generic(o, call);
+        break;
+    }
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
+}
+
+// ---- bias
+
+enum { CHUNK = 64 }; // rows per sum, on every device
+
+static void column_sums(ops *o, tensor x, bool accumulate, tensor y)
+{
+    const bool cpu = o->table.pointwise == VARIANT_CPU;
+    rows_grid g = rows_plan(o, 1, tensor_rows(x), x.c, ops_pointwise_width(o, x.c), x.c);
+    const int span = cpu ? ops_vector_width(g.vectors, 4) : 1, rows = tensor_rows(x);
+    g.w.groups[0] = ceil_div((size_t)g.vectors, (size_t)span * (size_t)g.lanes);
+    g.w.groups[1] = ceil_div(ceil_div((size_t)rows, CHUNK), (size_t)g.row_items);
+    kernel *k = kernel_get(o->ctx, "conv_weight_gradient", "column_sums", "%s -DCHUNK=%d -DSPAN=%d -DACCUMULATE=%d", g.options, CHUNK, span,
+                           accumulate);
+    LAUNCH(o->ctx, k, g.w, ((cost){(double)tensor_elements(x), (double)tensor_bytes(x) + (double)tensor_bytes(y)}), I(rows), I(x.c), T(x),
+           T(y));
+}
+
+void bias_gradient(ops *o, tensor dy, tensor dbias)
+{
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    tensor rows = tensor_matrix(dy);
+    while (rows.w > CHUNK) {
+        const tensor sums = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, (int)ceil_div((size_t)rows.w, CHUNK), rows.c);
+        column_sums(o, rows, false, sums);
+        rows = sums;
+    }
+    column_sums(o, rows, true, dbias);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
+}

@@ -1,0 +1,31 @@
+// The gradients of weights and biases behind src/ops/conv.h and gemm.h.
+#ifndef OPS_CONV_WEIGHT_GRADIENT_H
+#define OPS_CONV_WEIGHT_GRADIENT_H
+
+#include "ops/ops.h"
+
+typedef struct weight_gradient_call {
+    tensor x, dy; // (n, h, w, in), (n, oh, ow, out)
+    tensor dw;    // [taps][in][out]
+    int taps;     // 9; 1: a linear layer, x and dy matrices
+    int stride;   // as conv_call (ops/conv_variants.h)
+    bool upsample;
+} weight_gradient_call;
+
+// dw += gradient, by a variant of the table (not CLBlast).
+void conv_weight_gradient(ops *o, variant v, const weight_gradient_call *call);
+
+// The GPU variant: partial sums for its own number of slices of the pixels, merged.
+void conv_weight_gradient_gpu(ops *o, const weight_gradient_call *call);
+
+// Partial sums, (slices, 1, taps * in, out) on POOL_ACTIVATIONS.
+tensor weight_gradient_partials(ops *o, const weight_gradient_call *call, int slices);
+// dw += sum of the slices.
+void weight_gradient_merge(ops *o, tensor partials, int slices, tensor dw);
+// 2 * pixels * taps * in * out, and every operand once.
+cost weight_gradient_cost(const weight_gradient_call *call, tensor partials);
+
+// dbias (c values) += column sums of dy, by a tree of sums of 64 rows.
+void bias_gradient(ops *o, tensor dy, tensor dbias);
+
+#endif
