@@ -15,7 +15,7 @@ static void open_context(const char *limits, context **ctx)
 static context *open_described(uint64_t max_allocation)
 {
     const device_info info = {.type = DEVICE_GPU, .global_memory = (uint64_t)64 << 30, .max_allocation = max_allocation};
-    context *ctx;
+    context *ctx = NULL;
     if (context_create(&info, &(context_options){0}, &ctx) != IDM_OK) fail_msg("%s", idm_message());
     return ctx;
 }
@@ -81,7 +81,7 @@ static void check_slabs(context *ctx, pool p)
 static void test_mirror(void **state)
 {
     (void)state;
-    context *ctx;
+    context *ctx = NULL;
     tensor weights[TENSORS];
     open_context("max_alloc=1MiB", &ctx);
     push_weights(ctx, weights);
@@ -117,7 +117,7 @@ static void test_mirror(void **state)
 static void test_mirror_in_a_plan(void **state)
 {
     (void)state;
-    context *ctx;
+    context *ctx = NULL;
     tensor weights[TENSORS];
     open_context("max_alloc=1MiB", &ctx);
     context_plan_begin(ctx);
@@ -156,7 +156,7 @@ static void test_mirror_in_a_plan(void **state)
 static void test_mirror_made_before_a_plan_stays(void **state)
 {
     (void)state;
-    context *ctx;
+    context *ctx = NULL;
     tensor weights[TENSORS];
     open_context("max_alloc=1MiB", &ctx);
     push_weights(ctx, weights);
