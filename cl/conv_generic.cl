@@ -51,7 +51,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_generic(TE
     for (int p = 0; p < PIXELS; p++) {
         const int at = (first + p) * out + channel;
         if (first + p < pixels) {
-            EPILOGUE(SCALAR, sum[p], at, channel);
+            EPILOGUE(float, SCALAR, sum[p], at, channel);
             y[at] = sum[p];
         }
     }

@@ -133,7 +133,7 @@ __kernel __attribute__((reqd_work_group_size(QUADS_N, ITEMS_M, 1))) void conv_gp
         if (pixel >= pixels) continue;
 #if OUT_VEC == 4
         if (o < out) {
-            EPILOGUE(QUAD, sum[m], at, o);
+            EPILOGUE(float4, QUAD, sum[m], at, o);
             *(__global float4 *)(y + at) = sum[m];
         }
 #else
@@ -141,7 +141,7 @@ __kernel __attribute__((reqd_work_group_size(QUADS_N, ITEMS_M, 1))) void conv_gp
 #pragma unroll
         for (int j = 0; j < 4; j++)
             if (o + j < out) {
-                EPILOGUE(SCALAR, r[j], at + j, o + j);
+                EPILOGUE(float, SCALAR, r[j], at + j, o + j);
                 y[at + j] = r[j];
             }
 #endif

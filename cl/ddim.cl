@@ -75,7 +75,7 @@ ROWS_KERNEL ddim_update(const int rows, const int vectors, const int block, cons
         FOR_EACH_VECTOR (column, vectors) {
             const int i = sample + row * vectors + column, shuffled = sample + inverse[row * vectors + column];
             float r = signal * (x0[shuffled] - z[shuffled] + b[i]) + noise * e[sample + noise_index(row, column, vectors)];
-            EPILOGUE(VLOAD, r, i, 0);
+            EPILOGUE(float, VLOAD, r, i, 0);
             result[i] = r;
         }
 }

@@ -114,7 +114,7 @@ ROWS_KERNEL injector_apply(const int rows, const int vectors, const int block, c
             r = fma(VLOAD(w + I2F_Z * channels), z_values, r);
             r = fma(VLOAD(w + I2F_B * channels), b_values, r);
             r += VLOAD(x + i);
-            EPILOGUE(VLOAD, r, i, v * VEC);
+            EPILOGUE(vfloat, VLOAD, r, i, v * VEC);
             VSTORE(r, y + i);
         }
     }

@@ -108,7 +108,7 @@ ROWS_KERNEL epilogue_forward(const int rows, const int vectors, const int block,
         FOR_EACH_VECTOR (v, vectors) {
             const int i = (row * vectors + v) * VEC;
             vfloat r = VLOAD(x + i);
-            EPILOGUE(VLOAD, r, i, v * VEC);
+            EPILOGUE(vfloat, VLOAD, r, i, v * VEC);
             VSTORE(r, y + i);
         }
 }

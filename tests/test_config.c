@@ -88,6 +88,9 @@ static void test_defaults(void **state)
     assert_string_equal(c.train.save_every, "30min");
     assert_int_equal(c.train.keep, 3);
     assert_int_equal(c.train.validate_every, 1);
+    assert_int_equal(c.train.log_every, 10);
+    assert_true(c.train.clip == 0 && c.train.ema == 0);
+    assert_true(c.data.cache == UINT64_C(1) << 30);
     assert_true(c.memory.budget == 0);
     assert_int_equal(c.memory.micro_batch, 0);
     assert_int_equal(c.memory.recompute, IDM_RECOMPUTE_AUTO);
@@ -281,6 +284,8 @@ static void test_wrong_values(void **state)
         {"[memory]\nbudget = 22GiBB\n", "22GiB", 2},
         {"[memory]\nbudget = -1GiB\n", "22GiB", 2},
         {"[memory]\nbudget = 5\n", "at least 1MiB", 2},
+        {"[data]\ncache = much\n", "a size such as 22GiB", 2},
+        {"[train]\nema = 1\n", "a number from 0 to 0.9999999", 2},
         {"[device]\ndevice =\n", "text", 2},
         {"[device]\nmax_launch_ms = 0\n", "a number from 0.1", 2},
     };
@@ -311,6 +316,8 @@ static void test_set(void **state)
     assert_true(c.memory.budget == UINT64_C(512) << 20);
     assert_int_equal(idm_config_set(&c, "memory.budget=auto"), IDM_OK);
     assert_true(c.memory.budget == 0);
+    assert_int_equal(idm_config_set(&c, "data.cache=0"), IDM_OK);
+    assert_true(c.data.cache == 0);
     assert_int_equal(idm_config_set(&c, "model.weights=/a ;b=c.pkl"), IDM_OK); // no comments here: the shell has quotes of its own
     assert_string_equal(c.model.weights, "/a ;b=c.pkl");
     assert_int_equal(idm_config_set(&c, "device.math=fast"), IDM_OK);
@@ -344,6 +351,8 @@ static void test_write_is_read_back(void **state)
                                             "train.seed=18446744073709551615",
                                             "train.milestones=",
                                             "train.out=/runs/a",
+                                            "train.ema=0.9995",
+                                            "data.cache=0",
                                             "train.init=weights:/w.pkl",
                                             "memory.budget=1073741825",
                                             "memory.recompute=invert",

@@ -14,6 +14,7 @@
 
 #include "core/files.h"
 #include "io/image_formats.h"
+#include "io/image_probe.h"
 
 #include <limits.h>
 #include <math.h>
@@ -58,6 +59,10 @@ static void assert_loads(int width, int height, int channels, const uint8_t *pix
     if (idm_image_load(file, &image) != IDM_OK) fail_msg("%s", idm_message());
     assert_picture(&image, width, height, channels, pixels);
     idm_image_free(&image);
+    int probed_width, probed_height;
+    if (image_probe(file, &probed_width, &probed_height) != IDM_OK) fail_msg("%s", idm_message());
+    assert_int_equal(probed_width, width);
+    assert_int_equal(probed_height, height);
 }
 
 static idm_status decode_copy(const uint8_t *data, size_t size, idm_image *image)
@@ -468,6 +473,68 @@ static void test_jpeg(void **state)
     assert_message_has("CMYK");
 }
 
+static void assert_probes(int width, int height)
+{
+    int probed_width = 0, probed_height = 0;
+    if (image_probe(file, &probed_width, &probed_height) != IDM_OK) fail_msg("%s", idm_message());
+    assert_int_equal(probed_width, width);
+    assert_int_equal(probed_height, height);
+}
+
+// Sizes that lie near the beginning, or behind it; pixels are not looked at.
+static void test_probe(void **state)
+{
+    (void)state;
+    enum { WIDTH = 300, HEIGHT = 200 };
+    TIFF *tiff = TIFFOpen(file, "w"); // libtiff writes the directory behind the pixels
+    assert_non_null(tiff);
+    TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, WIDTH);
+    TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, HEIGHT);
+    TIFFSetField(tiff, TIFFTAG_BITSPERSAMPLE, 8);
+    TIFFSetField(tiff, TIFFTAG_SAMPLESPERPIXEL, 1);
+    TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK);
+    uint8_t row[WIDTH] = {0};
+    for (uint32_t y = 0; y < HEIGHT; y++) assert_int_equal(TIFFWriteScanline(tiff, row, y, 0), 1);
+    TIFFClose(tiff);
+    assert_probes(WIDTH, HEIGHT);
+
+    write_jpeg(JCS_RGB, 3, true);
+    assert_probes(32, 32);
+    uint8_t *data, marker[4 + 40000] = {0xFF, 0xE5, 0x9C, 0x42}; // a segment of 40002 bytes before all others
+    size_t size;
+    assert_int_equal(files_read_whole(file, 1 << 20, &data, &size), IDM_OK);
+    FILE *out = fopen(file, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(data, 1, 2, out) + fwrite(marker, 1, sizeof marker, out) + fwrite(data + 2, 1, size - 2, out),
+                     size + sizeof marker);
+    assert_int_equal(fclose(out), 0);
+    free(data);
+    assert_probes(32, 32);
+
+    uint8_t bmp[4096];
+    size_t pixels;
+    (void)make_bmp(bmp, 40, -2, 24, &pixels);
+    assert_int_equal(files_write_whole(file, bmp, pixels), IDM_OK); // its pixels are missing
+    assert_probes(3, 2);
+    int width, height;
+    assert_int_equal(files_write_whole(file, bmp, 30), IDM_OK);
+    assert_int_equal(image_probe(file, &width, &height), IDM_BAD_INPUT);
+    assert_message_has(file);
+    put(bmp + 18, 4, 70000);
+    assert_int_equal(files_write_whole(file, bmp, pixels), IDM_OK);
+    assert_int_equal(image_probe(file, &width, &height), IDM_BAD_INPUT);
+    assert_message_has("70000");
+    uint8_t *noise = malloc(1 << 17);
+    assert_non_null(noise);
+    memset(noise, 'x', 1 << 17);
+    assert_int_equal(files_write_whole(file, noise, 1 << 17), IDM_OK);
+    free(noise);
+    assert_int_equal(image_probe(file, &width, &height), IDM_BAD_INPUT);
+    assert_message_has("neither PNG");
+    assert_int_equal(image_probe("no/such.png", &width, &height), IDM_BAD_INPUT);
+    assert_int_equal(image_probe(folder, &width, &height), IDM_BAD_INPUT);
+}
+
 static void test_not_a_picture(void **state)
 {
     (void)state;
@@ -540,7 +607,7 @@ int main(void)
         cmocka_unit_test(test_png_defects),   cmocka_unit_test(test_tiff_types),
         cmocka_unit_test(test_tiff_defects),  cmocka_unit_test(test_jpeg),
         cmocka_unit_test(test_not_a_picture), cmocka_unit_test(test_save),
-        cmocka_unit_test(test_luminance),
+        cmocka_unit_test(test_luminance),     cmocka_unit_test(test_probe),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

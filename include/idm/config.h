@@ -34,6 +34,7 @@ typedef struct idm_config {
     struct {
         char train[IDM_PATH_SIZE], validation[IDM_PATH_SIZE];
         int patch_size, workers;
+        uint64_t cache; // bytes
     } data;
     struct {
         int epochs, iterations_per_epoch, batch_size;
@@ -42,7 +43,8 @@ typedef struct idm_config {
         idm_precision precision;
         uint64_t seed;
         char init[IDM_PATH_SIZE], out[IDM_PATH_SIZE], save_every[64];
-        int keep, validate_every;
+        int keep, validate_every, log_every;
+        double clip, ema; // 0: none
     } train;
     struct {
         uint64_t budget; // bytes; 0: auto

@@ -36,6 +36,8 @@ const config_key config_keys[] = {
         .meaning = "Side of a training crop; smaller images are skipped."),
     KEY(data, workers, .type = CONFIG_INT, FIELD(data, workers), .least = 1, .most = 256, .initial = "4", .unit = "threads",
         .meaning = "Threads that read training images."),
+    KEY(data, cache, .type = CONFIG_BYTES, FIELD(data, cache), .initial = "1GiB",
+        .meaning = "Host memory for training images that are kept decoded (a byte per pixel); the others are read anew in every pass."),
 
     KEY(train, epochs, .type = CONFIG_INT, FIELD(train, epochs), .least = 1, .most = 1e6, .initial = "50", .meaning = "Epochs to train."),
     KEY(train, iterations_per_epoch, .type = CONFIG_INT, FIELD(train, iterations_per_epoch), .least = 1, .most = 1e9, .initial = "1000",
@@ -49,6 +51,10 @@ const config_key config_keys[] = {
         .meaning = "The learning rate is multiplied by gamma after these epochs; empty: never."),
     KEY(train, gamma, .type = CONFIG_DOUBLE, FIELD(train, gamma), .least = 0, .most = 1, .initial = "0.5",
         .meaning = "Factor of the learning rate at every milestone."),
+    KEY(train, clip, .type = CONFIG_DOUBLE, FIELD(train, clip), .least = 0, .most = 1e30, .initial = "0",
+        .meaning = "Limit of the whole gradient's norm; a longer gradient is scaled down to it. 0: none."),
+    KEY(train, ema, .type = CONFIG_DOUBLE, FIELD(train, ema), .least = 0, .most = 0.9999999, .initial = "0",
+        .meaning = "Decay per step of the averaged weights that are kept beside the trained ones, such as 0.999. 0: none are kept."),
     KEY(train, precision, .type = CONFIG_WORD, FIELD(train, precision), .words = "fp32|half|bf16", .initial = "fp32",
         .meaning = "How activations and weight copies are stored; sums are float32 always."),
     KEY(train, seed, .type = CONFIG_UINT64, FIELD(train, seed), .initial = "2025", .meaning = "Seed of start values, crops, flips and permutations."),
@@ -60,6 +66,8 @@ const config_key config_keys[] = {
         .meaning = "Newest checkpoints that stay."),
     KEY(train, validate_every, .type = CONFIG_INT, FIELD(train, validate_every), .least = 0, .most = 1e6, .initial = "1", .unit = "epochs",
         .meaning = "Epochs between validations; 0: never."),
+    KEY(train, log_every, .type = CONFIG_INT, FIELD(train, log_every), .least = 1, .most = 1e9, .initial = "10", .unit = "iterations",
+        .meaning = "Optimiser steps between two lines of the log."),
 
     KEY(memory, budget, .type = CONFIG_BYTES, FIELD(memory, budget), .least = 1 << 20, .words = "auto", .initial = "auto",
         .meaning = "Device memory that may be used. auto: the lesser of 90 % and all but 1 GiB of what the device reports."),

@@ -49,7 +49,9 @@ void config_allowed(const config_key *key, char *out, size_t size)
         (void)snprintf(out, size, "a number from %s to %s%s", least, most, or_words);
         break;
     case CONFIG_BYTES:
-        (void)snprintf(out, size, "a size of at least %.0fMiB such as 22GiB or 512MiB%s", key->least / (1 << 20), or_words);
+        if (key->least > 0)
+            (void)snprintf(out, size, "a size of at least %.0fMiB such as 22GiB or 512MiB%s", key->least / (1 << 20), or_words);
+        else (void)snprintf(out, size, "a size such as 22GiB or 512MiB%s", or_words);
         break;
     case CONFIG_WORD:
         (void)snprintf(out, size, "one of %s", key->words);

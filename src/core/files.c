@@ -206,6 +206,21 @@ idm_status files_read_whole(const char *path, size_t limit, uint8_t **data, size
     return status;
 }
 
+idm_status files_read_beginning(const char *path, size_t most, uint8_t **data, size_t *size)
+{
+    *data = malloc(most);
+    *size = 0;
+    if (!*data) return status_fail(IDM_FAILED, "%s: cannot read: not enough memory for %zu bytes", path, most);
+    FILE *file = fopen(path, "rbe");
+    if (file) *size = fread(*data, 1, most, file);
+    const idm_status status = !file || ferror(file) ? fail_read(path, errno) : IDM_OK;
+    if (file) (void)fclose(file);
+    if (status == IDM_OK) return IDM_OK;
+    free(*data);
+    *data = NULL;
+    return status;
+}
+
 // The folders that are open above one, so that a link back to one of them ends the descent.
 typedef struct open_folder {
     dev_t device;

@@ -29,6 +29,9 @@ idm_status files_write_whole(const char *path, const void *data, size_t size);
 // Reads a whole file of at most `limit` bytes; the caller frees *data (never NULL on success; one zero byte follows the content).
 idm_status files_read_whole(const char *path, size_t limit, uint8_t **data, size_t *size);
 
+// Reads the first `most` bytes, fewer where the file ends before; the caller frees *data.
+idm_status files_read_beginning(const char *path, size_t most, uint8_t **data, size_t *size);
+
 // Paths of the files in a folder, the folder's own path in front, in byte order. Hidden ones (".x") are left out; links are followed.
 typedef struct files_list {
     char **paths;

@@ -3,6 +3,7 @@
 #include "core/files.h"
 #include "core/status.h"
 #include "io/image_formats.h"
+#include "io/image_probe.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -12,14 +13,16 @@
 enum { SIDE_MAX = 65535, PIXELS_MAX = 1 << 28 };
 static const size_t FILE_SIZE_MAX = (size_t)PIXELS_MAX * 8 + (1 << 20); // 16-bit RGBA, uncompressed
 
-idm_status image_allocate(const char *path, int64_t width, int64_t height, int channels, idm_image *image)
+idm_status image_allocate(const image_file *file, int64_t width, int64_t height, int channels, idm_image *image)
 {
+    const char *path = file->path;
     if (width < 1 || height < 1) return status_fail(IDM_BAD_INPUT, "%s: a picture without pixels", path);
     if (width > SIDE_MAX || height > SIDE_MAX || width * height > PIXELS_MAX)
         return status_fail(IDM_BAD_INPUT, "%s: %lld x %lld pixels; at most %d a side and %d in all are read", path, (long long)width,
                            (long long)height, SIDE_MAX, PIXELS_MAX);
-    uint8_t *pixels = malloc((size_t)width * (size_t)height * (size_t)channels);
-    if (!pixels) return status_fail(IDM_FAILED, "%s: not enough memory for %lld x %lld pixels", path, (long long)width, (long long)height);
+    uint8_t *pixels = file->size_only ? NULL : malloc((size_t)width * (size_t)height * (size_t)channels);
+    if (!pixels && !file->size_only)
+        return status_fail(IDM_FAILED, "%s: not enough memory for %lld x %lld pixels", path, (long long)width, (long long)height);
     *image = (idm_image){.width = (int)width, .height = (int)height, .channels = channels, .pixels = pixels};
     return IDM_OK;
 }
@@ -55,6 +58,30 @@ idm_status idm_image_load(const char *path, idm_image *image)
     IDM_TRY(files_read_whole(path, FILE_SIZE_MAX, &data, &file.size));
     file.data = data;
     const idm_status status = image_decode(&file, image);
+    free(data);
+    return status;
+}
+
+static idm_status decode_size(const char *path, const uint8_t *data, size_t size, int *width, int *height)
+{
+    idm_image image;
+    IDM_TRY(image_decode(&(image_file){.path = path, .data = data, .size = size, .size_only = true}, &image));
+    *width = image.width;
+    *height = image.height;
+    return IDM_OK;
+}
+
+idm_status image_probe(const char *path, int *width, int *height)
+{
+    enum { BEGINNING = 16384 }; // of most pictures it has the size; a TIFF may keep it at its end, a JPEG behind a preview
+    uint8_t *data;
+    size_t size;
+    IDM_TRY(files_read_beginning(path, BEGINNING, &data, &size));
+    idm_status status = decode_size(path, data, size, width, height);
+    free(data);
+    if (status == IDM_OK || size < BEGINNING) return status;
+    IDM_TRY(files_read_whole(path, FILE_SIZE_MAX, &data, &size));
+    status = decode_size(path, data, size, width, height);
     free(data);
     return status;
 }
@@ -108,7 +135,7 @@ static void replace_luminance(const uint8_t *rgb, int y, uint8_t *result)
 idm_status idm_image_with_luminance(const idm_image *image, const float *y, idm_image *result)
 {
     *result = (idm_image){0};
-    IDM_TRY(image_allocate("picture", image->width, image->height, image->channels, result));
+    IDM_TRY(image_allocate(&(image_file){.path = "picture"}, image->width, image->height, image->channels, result));
     const size_t count = (size_t)image->width * (size_t)image->height;
     for (size_t i = 0; i < count; i++) {
         if (image->channels == 1) result->pixels[i] = to_byte(y[i]);

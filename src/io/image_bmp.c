@@ -107,7 +107,8 @@ idm_status image_bmp_decode(const image_file *file, idm_image *image)
 {
     bmp b = {.file = file};
     IDM_TRY(read_header(&b));
-    IDM_TRY(image_allocate(file->path, b.width, b.height, 3, image));
+    IDM_TRY(image_allocate(file, b.width, b.height, 3, image));
+    if (file->size_only) return IDM_OK;
     b.stride = ((size_t)b.width * b.bits + 31) / 32 * 4;
     if (b.pixels < b.palette || b.pixels > file->size) return damaged(file, "its pixels do not lie in the file");
     if (b.stride * (size_t)b.height > file->size - b.pixels) return damaged(file, "it ends before its last pixel");

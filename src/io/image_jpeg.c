@@ -52,8 +52,8 @@ static void read_rows(j_decompress_ptr jpeg, const image_file *file, jpeg_reader
         return;
     }
     jpeg->out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
-    reader->status = image_allocate(file->path, jpeg->image_width, jpeg->image_height, channels, image);
-    if (reader->status != IDM_OK) return;
+    reader->status = image_allocate(file, jpeg->image_width, jpeg->image_height, channels, image);
+    if (reader->status != IDM_OK || file->size_only) return;
     (void)jpeg_start_decompress(jpeg);
     while (jpeg->output_scanline < jpeg->output_height) {
         JSAMPROW row = image->pixels + (size_t)jpeg->output_scanline * (size_t)image->width * (size_t)channels;

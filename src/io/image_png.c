@@ -48,8 +48,8 @@ static void read_rows(png_structp png, png_infop info, png_reader *reader, idm_i
     (void)png_set_interlace_handling(png);
     png_read_update_info(png, info);
     const int channels = png_get_channels(png, info);
-    reader->status = image_allocate(reader->file->path, png_get_image_width(png, info), png_get_image_height(png, info), channels, image);
-    if (reader->status != IDM_OK) return;
+    reader->status = image_allocate(reader->file, png_get_image_width(png, info), png_get_image_height(png, info), channels, image);
+    if (reader->status != IDM_OK || reader->file->size_only) return;
     const size_t stride = (size_t)image->width * (size_t)channels;
     if ((channels != 1 && channels != 3) || png_get_rowbytes(png, info) != stride) png_error(png, "unexpected pixel layout");
     reader->rows = malloc((size_t)image->height * sizeof *reader->rows);

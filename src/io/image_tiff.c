@@ -94,7 +94,8 @@ static idm_status read_pixels(TIFF *tiff, tiff_reader *reader, idm_image *image)
     (void)TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
     (void)TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
     const int channels = photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE ? 1 : 3;
-    IDM_TRY(image_allocate(reader->file->path, width, height, channels, image));
+    IDM_TRY(image_allocate(reader->file, width, height, channels, image));
+    if (reader->file->size_only) return IDM_OK;
     const size_t count = (size_t)width * height;
     uint32_t *raster = malloc(count * sizeof *raster);
     if (!raster) return status_fail(IDM_FAILED, "%s: not enough memory for %u x %u pixels", reader->file->path, width, height);

@@ -7,7 +7,8 @@
 enum { ALIGNMENT = 256 };
 static const size_t SLAB_LEAST = (size_t)4 << 20; // an unplanned slab is not smaller, so that small tensors share
 
-static bool slab_allocate(context *ctx, slab *s, size_t size)
+// Room for `size` bytes in pool p.
+static bool slab_allocate(context *ctx, pool p, slab *s, size_t size)
 {
     cl_int code;
     s->buffer.memory = clCreateBuffer(ctx->handle, CL_MEM_READ_WRITE, size, NULL, &code);
@@ -18,6 +19,10 @@ static bool slab_allocate(context *ctx, slab *s, size_t size)
         return false;
     }
     s->capacity = size;
+    if (p == POOL_WEIGHTS) {
+        const cl_uint zero = 0;
+        return context_check(ctx, clEnqueueFillBuffer(ctx->queue, s->buffer.memory, &zero, sizeof zero, 0, size, 0, NULL, NULL), "fill");
+    }
     return true;
 }
 
@@ -41,17 +46,21 @@ static slab *arena_add_slab(arena *a)
     return s;
 }
 
-static size_t largest_slab(const context *ctx)
+static size_t largest_slab(const context *ctx, pool p)
 {
-    return (size_t)ctx->device.max_allocation / ALIGNMENT * ALIGNMENT;
+    static const uint64_t FLAT_MOST = ((uint64_t)1 << 31) * sizeof(float) - ALIGNMENT; // arena_slab gives a whole one as a tensor
+    const uint64_t most = ctx->device.max_allocation;
+    return (size_t)(p == POOL_WEIGHTS && most > FLAT_MOST ? FLAT_MOST : most) / ALIGNMENT * ALIGNMENT;
 }
 
 // The slab that takes `size` more bytes; slabs after the current one are empty.
-static slab *arena_find(context *ctx, arena *a, size_t size)
+static slab *arena_find(context *ctx, pool p, size_t size)
 {
+    arena *a = &ctx->arenas[p];
+    const size_t largest = largest_slab(ctx, p);
     for (; a->current < a->count; a->current++) {
         slab *s = a->slabs[a->current];
-        const size_t room = ctx->dry && !s->kept ? largest_slab(ctx) : s->capacity;
+        const size_t room = ctx->dry && !s->kept ? largest : s->capacity;
         if (size <= room && s->used <= room - size) return s;
     }
     slab *s = arena_add_slab(a);
@@ -61,8 +70,8 @@ static slab *arena_find(context *ctx, arena *a, size_t size)
     }
     a->current = a->count - 1;
     size_t capacity = size > SLAB_LEAST ? size : SLAB_LEAST;
-    if (capacity > largest_slab(ctx)) capacity = largest_slab(ctx);
-    return ctx->dry || slab_allocate(ctx, s, capacity) ? s : NULL;
+    if (capacity > largest) capacity = largest;
+    return ctx->dry || slab_allocate(ctx, p, s, capacity) ? s : NULL;
 }
 
 tensor arena_push(context *ctx, pool p, dtype type, int n, int h, int w, int c)
@@ -70,15 +79,15 @@ tensor arena_push(context *ctx, pool p, dtype type, int n, int h, int w, int c)
     tensor t = {.buffer = &ctx->dummy, .type = type, .n = n, .h = h, .w = w, .c = c};
     if (ctx->status != IDM_OK) return t;
     assert(n > 0 && h > 0 && w > 0 && c > 0);
-    if ((double)n * h * w * c >= 2147483648.0 || tensor_bytes(t) > largest_slab(ctx)) {
+    if ((double)n * h * w * c >= 2147483648.0 || tensor_bytes(t) > largest_slab(ctx, p)) {
         context_fail(ctx, IDM_FAILED,
                      "a tensor of %d x %d x %d x %d needs %.1f MiB in one piece, '%s' gives %.1f at most; use a smaller image or batch", n,
                      h, w, c, (double)n * h * w * c * (double)dtype_size(type) / 1048576, ctx->device.name,
-                     (double)largest_slab(ctx) / 1048576);
+                     (double)largest_slab(ctx, p) / 1048576);
         return t;
     }
     const size_t size = (tensor_bytes(t) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    slab *s = arena_find(ctx, &ctx->arenas[p], size);
+    slab *s = arena_find(ctx, p, size);
     if (!s) return t;
     t.buffer = &s->buffer;
     t.offset = s->used;
@@ -124,6 +133,58 @@ static bool arena_empty(const arena *a)
     for (int i = 0; i < a->count; i++)
         if (a->slabs[i]->used) return false;
     return true;
+}
+
+int arena_slabs(const context *ctx, pool p)
+{
+    int count = ctx->arenas[p].count;
+    while (count > 0 && ctx->arenas[p].slabs[count - 1]->used == 0) count--;
+    return count;
+}
+
+tensor arena_slab(const context *ctx, pool p, int i)
+{
+    slab *s = ctx->arenas[p].slabs[i];
+    const size_t values = s->used / sizeof(float);
+    assert(values <= INT32_MAX);
+    if (values == 0) return NO_TENSOR;
+    return (tensor){.buffer = &s->buffer, .type = DTYPE_F32, .n = 1, .h = 1, .w = 1, .c = (int)values};
+}
+
+void arena_mirror_create(context *ctx, pool from, pool to)
+{
+    arena *a = &ctx->arenas[to];
+    assert(arena_empty(a));
+    const int count = arena_slabs(ctx, from);
+    for (int i = 0; i < count && ctx->status == IDM_OK; i++) {
+        slab *s = i < a->count ? a->slabs[i] : arena_add_slab(a);
+        const size_t size = ctx->arenas[from].slabs[i]->used;
+        if (!s) {
+            context_fail(ctx, IDM_FAILED, "out of host memory");
+            return;
+        }
+        if (!ctx->dry && s->capacity < size) {
+            slab_free_memory(s);
+            if (!slab_allocate(ctx, to, s, size)) return;
+        }
+        s->used = size;
+        if (s->used > s->high) s->high = s->used;
+        a->current = i;
+        if (size) context_fill_zero(ctx, arena_slab(ctx, to, i));
+    }
+}
+
+tensor arena_mirror(context *ctx, tensor t, pool from, pool to)
+{
+    const arena *a = &ctx->arenas[from];
+    for (int i = 0; i < a->count; i++)
+        if (t.buffer == &a->slabs[i]->buffer && i < ctx->arenas[to].count) {
+            t.buffer = &ctx->arenas[to].slabs[i]->buffer;
+            return t;
+        }
+    context_fail(ctx, IDM_FAILED, "no tensor of pool %d, or pool %d does not mirror it", (int)from, (int)to);
+    t.buffer = &ctx->dummy;
+    return t;
 }
 
 void arena_free(context *ctx, pool p)
@@ -187,7 +248,7 @@ idm_status context_plan_commit(context *ctx)
     for (int p = 0; p < POOL_COUNT; p++)
         for (int i = 0; i < ctx->arenas[p].count; i++) {
             slab *s = ctx->arenas[p].slabs[i];
-            if (ctx->status == IDM_OK && s->capacity == 0 && s->high) (void)slab_allocate(ctx, s, s->high);
+            if (ctx->status == IDM_OK && s->capacity == 0 && s->high) (void)slab_allocate(ctx, (pool)p, s, s->high);
         }
     return ctx->status;
 }

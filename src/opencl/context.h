@@ -46,9 +46,18 @@ cost context_cost(const context *ctx);
 void context_reset_cost(context *ctx);
 
 // ---- Memory: stacks, one for each purpose, made of slabs no larger than the device's largest allocation.
-// Weights; kept copies of them in a variant's layout; Phi and permutation; activations and scratch; CLBlast's own scratch (it takes a whole
-// buffer, no offset).
-typedef enum pool { POOL_WEIGHTS, POOL_DERIVED, POOL_OPERATOR, POOL_ACTIVATIONS, POOL_CLBLAST, POOL_COUNT } pool;
+typedef enum pool {
+    POOL_WEIGHTS,
+    POOL_GRADIENTS, // this and the next three mirror the weights (arena_mirror_create)
+    POOL_MOMENT1,   // Adam's
+    POOL_MOMENT2,
+    POOL_EMA,         // moving average of the weights
+    POOL_DERIVED,     // kept copies of weights in a variant's layout
+    POOL_OPERATOR,    // Phi and permutation
+    POOL_ACTIVATIONS, // and scratch
+    POOL_CLBLAST,     // CLBlast's own scratch: it takes a whole buffer, no offset
+    POOL_COUNT
+} pool;
 
 // Device memory that a context takes beside its pools: what stands for "no tensor".
 enum { CONTEXT_BYTES = 256 };
@@ -70,6 +79,20 @@ size_t arena_peak(const context *ctx, pool p);
 void arena_reset_peak(context *ctx, pool p);
 // Bytes of device memory that the pool's slabs hold now.
 size_t arena_held(const context *ctx, pool p);
+
+// A pool that mirrors another, slab by slab: for gradients, moments and averages of the weights, so that what runs over all of them runs
+// once per slab. Slabs of POOL_WEIGHTS start as zeros, so the gaps between tensors are zero as long as nothing else was pushed there
+// before.
+//
+// Fills `to`, which must be empty, with a slab as long as the fill of each slab of `from`, all zeros. Made in a plan, it is given back by
+// arena_release(ctx, to, (arena_mark){0, 0}) before the commit; made again it then allocates nothing.
+void arena_mirror_create(context *ctx, pool from, pool to);
+// The tensor of the same type and extents at the same place of `to`; t lies in `from`.
+tensor arena_mirror(context *ctx, tensor t, pool from, pool to);
+// Walks a pool's slabs: the fill of slab i < arena_slabs as one row of float32 values, alignment gaps included. NO_TENSOR for a slab with
+// nothing in it. Slabs of POOL_WEIGHTS, and so of its mirrors, have fewer than 2^31 values.
+int arena_slabs(const context *ctx, pool p);
+tensor arena_slab(const context *ctx, pool p, int i);
 
 // The plan: context_plan_begin sets the context dry; the caller then does all its pushes, releases and launches, and leaves no tensor
 // behind; context_plan_commit leaves dry and makes every slab exactly as large as the plan filled it, except those that were in use before,
