@@ -63,7 +63,7 @@ ROWS_KERNEL upsample_nearest_backward(const int rows, const int vectors, const i
             __global const float *from = dy + corner + v * VEC;
             const int i = row * pixel + v * VEC;
             vfloat r = (VLOAD(from) + VLOAD(from + pixel)) + (VLOAD(from + line) + VLOAD(from + line + pixel));
-            EPILOGUE(VLOAD, r, i, v * VEC);
+            EPILOGUE(vfloat, VLOAD, r, i, v * VEC);
             VSTORE(r, dx + i);
         }
     }
