@@ -1,6 +1,7 @@
 // DDIM steps on image planes. VEC = 1; rows and vectors are the lines and columns of a plane; both are even. alpha_bar outside (0, 1)
 // gives NaN, which stays.
 #include "common.clh"
+#include "ddim.clh"
 #include "epilogue.clh"
 #include "rows.clh"
 
@@ -29,12 +30,6 @@ ROWS_KERNEL ddim_start(const int rows, const int vectors, const int block, const
             const int i = sample + row * vectors + column;
             x[i] = factor * b[i];
         }
-}
-
-// Index of a pixel in the noise estimate (n, rows / 2, vectors / 2, 4), that is in pixel_shuffle by 2.
-static inline int noise_index(int row, int column, int vectors)
-{
-    return (row / 2 * (vectors / 2) + column / 2) * 4 + row % 2 * 2 + column % 2;
 }
 
 // x0 = (x - sqrt(1 - alpha_bar[t]) e) / sqrt(alpha_bar[t]), written in the shuffled order that A reads.

@@ -1,5 +1,4 @@
-// The injector's two passes over the feature x (n, h, w, c), around A^T A; R = r, planes of h r x w r pixels. Channel k r^2 + q of feature
-// pixel (row, column) belongs to plane pixel (row r + q / r, column r + q % r).
+// The injector's two passes over the feature x (n, h, w, c), around A^T A; see injector.clh for how features and planes belong together.
 //   injector_weights  the 1x1 convolutions' weights, repeated for each of the r^2 channels they act on -> weights [5][c]
 //   injector_plane    p = f2i(pixel_shuffle(x)), written in the shuffled order that A reads
 //   injector_apply    y = epilogue(x + pixel_unshuffle(i2f([p, z, b]))), p and z = A^T A p in shuffled order, b = A^T y in its own
@@ -7,22 +6,16 @@
 // them have the same offsets q.
 #include "common.clh"
 #include "epilogue.clh"
+#include "injector.clh"
 #include "rows.clh"
-
-#ifndef R
-#define R 2 // 1, 2 or 4
-#endif
-#define AREA (R * R)
-
-enum { F2I, I2F_P, I2F_Z, I2F_B, I2F_BIAS }; // rows of `weights`
 
 // One item per channel; groups of ITEMS.
 #ifndef ITEMS
 #define ITEMS 64
 #endif
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
-void injector_weights(const int channels, TENSOR(const float, f2i), TENSOR(const float, i2f), TENSOR(const float, i2f_bias),
-                      TENSOR(float, weights))
+void injector_weights(const int channels, TENSOR(const float, f2i), TENSOR(const float, i2f), const int biased,
+                      TENSOR(const float, i2f_bias), TENSOR(float, weights))
 {
     START(f2i);
     START(i2f);
@@ -34,13 +27,7 @@ void injector_weights(const int channels, TENSOR(const float, f2i), TENSOR(const
     weights[I2F_P * channels + channel] = i2f[3 * k];
     weights[I2F_Z * channels + channel] = i2f[3 * k + 1];
     weights[I2F_B * channels + channel] = i2f[3 * k + 2];
-    weights[I2F_BIAS * channels + channel] = i2f_bias[k];
-}
-
-// Pixel in the plane.
-static inline int plane_pixel(int row, int width, int q)
-{
-    return ((row / width * R + q / R) * width + row % width) * R + q % R;
+    weights[I2F_BIAS * channels + channel] = biased ? i2f_bias[k] : 0.0f;
 }
 
 ROWS_KERNEL injector_plane(const int rows, const int vectors, const int block, const int width, TENSOR(const float, x),

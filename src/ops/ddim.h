@@ -17,4 +17,17 @@ void alpha_bar_forward(ops *o, tensor alpha, tensor alpha_bar);
 // x = sqrt(alpha_bar[T]) back_projection
 void ddim_start(ops *o, tensor back_projection, tensor alpha_bar, int steps, tensor x);
 
+// ---- Backward. dalpha_bar: T + 1 values, what is said is added to them; alpha_bar[0] is a constant and gets none.
+
+// dr: gradient of the step's r (before any coupling). dx = its part that does not go through e, de in e's layout; dx may be dr, de may be
+// e. Adds to dalpha_bar[t] and, where t > 1, [t - 1].
+void ddim_step_backward(ops *o, const sensing *s, tensor x, tensor e, tensor alpha_bar, int t, tensor back_projection, tensor dr, tensor dx,
+                        tensor de, tensor dalpha_bar);
+
+// dx: gradient of ddim_start's x. Adds to dalpha_bar[T].
+void ddim_start_backward(ops *o, tensor dx, tensor back_projection, tensor alpha_bar, int steps, tensor dalpha_bar);
+
+// dalpha (T values) += the gradient by way of alpha_bar.
+void alpha_bar_backward(ops *o, tensor alpha, tensor alpha_bar, tensor dalpha_bar, tensor dalpha);
+
 #endif

@@ -10,4 +10,10 @@
 void injector_forward(ops *o, const sensing *s, tensor x, int r, tensor f2i_weight, tensor f2i_bias, tensor i2f_weight, tensor i2f_bias,
                       tensor back_projection, const epilogue *e, tensor y);
 
+// Gradient of x + injection (before any coupling), from dy; what it needs of the forward pass is computed again. dx may be dy. The
+// parameters' gradients, of the parameters' shapes, are added to.
+void injector_backward(ops *o, const sensing *s, tensor x, int r, tensor f2i_weight, tensor f2i_bias, tensor i2f_weight,
+                       tensor back_projection, tensor dy, tensor dx, tensor df2i_weight, tensor df2i_bias, tensor di2f_weight,
+                       tensor di2f_bias);
+
 #endif

@@ -58,11 +58,16 @@ tensor sensing_push_shuffled(ops *o, const sensing *s, int n)
     return arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, n, 1, s->height * s->width / s->block_pixels, s->block_pixels);
 }
 
+void sensing_shuffle(ops *o, const sensing *s, tensor x, tensor shuffled)
+{
+    permute(o, s, x, s->perm, shuffled);
+}
+
 void sensing_forward(ops *o, const sensing *s, tensor x, tensor y)
 {
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     const tensor shuffled = sensing_push_shuffled(o, s, x.n);
-    permute(o, s, x, s->perm, shuffled);
+    sensing_shuffle(o, s, x, shuffled);
     gemm_forward(o, shuffled, &s->phi, NULL, y);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

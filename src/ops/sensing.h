@@ -26,5 +26,7 @@ void sensing_adjoint(ops *o, const sensing *s, tensor y, tensor x); // x = A^T y
 void sensing_normal_shuffled(ops *o, const sensing *s, tensor p, tensor z);
 // A tensor of that shape on POOL_ACTIVATIONS.
 tensor sensing_push_shuffled(ops *o, const sensing *s, int n);
+// An image plane into that order.
+void sensing_shuffle(ops *o, const sensing *s, tensor x, tensor shuffled);
 
 #endif

@@ -16,4 +16,9 @@ check_result check_injector(ops *o, check_operator a, int n, int c, int r, bool 
 // The worst of ddim_start and the steps T..1 from random x. coupled as above.
 check_result check_ddim(ops *o, check_operator a, int n, int steps, bool coupled);
 
+// injector_backward: the worse of dx and all parameters' gradients together, these added to what was there. in_place: dx is dy.
+check_result check_injector_backward(ops *o, check_operator a, int n, int c, int r, bool in_place);
+// The worst of ddim_step_backward of the steps T..1, ddim_start_backward and alpha_bar_backward. in_place: dx is dr, de is e.
+check_result check_ddim_backward(ops *o, check_operator a, int n, int steps, bool in_place);
+
 #endif

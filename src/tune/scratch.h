@@ -4,7 +4,7 @@
 
 #include "tune/check.h"
 
-enum { SCRATCH_MAX = 16 };
+enum { SCRATCH_MAX = 24 };
 
 typedef struct scratch {
     void *blocks[SCRATCH_MAX];

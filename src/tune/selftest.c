@@ -110,11 +110,13 @@ static void check_the_rest(run *s)
         CHECK(s, "geglu", v, check_geglu(s->o, PIXELS, 4 * c, 4), "%d", 4 * c);
         CHECK(s, "channel copy", v, check_channels_copy(s->o, PIXELS, c, 3 * c, c), "%d into %d", c, 3 * c);
         CHECK(s, "injector", v, check_injector(s->o, a, 1, c, level ? 4 : 2, true), "%d, %d x %d", c, a.height, a.width);
+        CHECK(s, "injector backward", v, check_injector_backward(s->o, a, 1, c, level ? 4 : 2, true), "%d, %d x %d", c, a.height, a.width);
     }
     CHECK(s, "pixel shuffle", v, check_pixel_shuffle(s->o, 2, HEIGHT, WIDTH, 1, 2), "4 <-> 1 planes");
     CHECK(s, "add scaled", v, check_add_scaled(s->o, PIXELS, 1), "1 plane");
     CHECK(s, "A, A^T, A^T A", s->o->table.gemm, check_sensing(s->o, a, 2), "%d pixels, %d measurements", n, a.measurements);
     CHECK(s, "ddim step", v, check_ddim(s->o, a, 2, s->sizes.steps, true), "%d steps", s->sizes.steps);
+    CHECK(s, "ddim step backward", v, check_ddim_backward(s->o, a, 2, s->sizes.steps, true), "%d steps", s->sizes.steps);
 }
 
 idm_status selftest_run(ops *o, const model_sizes *sizes, double cs_ratio, selftest_visitor *visit, void *user)
