@@ -67,7 +67,8 @@ build() { cmake -S . -B "$1" "${@:2}" && cmake --build "$1" -j "$jobs"; }
 # every test program of a build folder that is not in the words of $skip_tests
 run_tests() {
     local folder=$1 label=$2 program name
-    export IDM_BINARY="$root/$folder/idm" IDM_BUFFER_COUNTER="$root/$folder/tests/libbuffer_counter.so"
+    export IDM_BINARY="$root/$folder/idm" IDM_BUFFER_COUNTER="$root/$folder/tests/libbuffer_counter.so" \
+        IDM_WRITE_FAILER="$root/$folder/tests/libwrite_failer.so"
     for program in "$folder"/tests/test_*; do
         name=$(basename "$program")
         [ -f "$program" ] && [ -x "$program" ] || continue

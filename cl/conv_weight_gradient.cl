@@ -5,7 +5,7 @@
 #define CHUNK 64 // rows per sum
 #endif
 #ifndef SPAN
-#define SPAN 1 // neighbouring vectors per item: up to 4 on CPUs, where one vector at a time is too short a piece of a row; else 1
+#define SPAN 1 // neighbouring vectors per item: up to 12 on CPUs, where one vector at a time is too short a piece of a row; else 1
 #endif
 #ifndef ACCUMULATE
 #define ACCUMULATE 0 // 1: column_sums adds to y

@@ -25,35 +25,31 @@
 #define UNROLL 4 // of the loop over pixels
 #endif
 #define PANEL (16 * TILE_VECS)
-#define ROWS (TILES * TILE_ROWS)
 #include "window.clh"
 
-// `count` floats, then zeros up to `padded`; all zeros where from is null.
-static inline void copy_row(__global const float *from, const int count, const int padded, float *to)
-{
-    int i = 0;
-    if (from) {
-        for (; i + 16 <= count; i += 16) vstore16(vload16(0, from + i), 0, to + i);
-        for (; i < count; i++) to[i] = from[i];
-    }
-    for (; i < padded; i++) to[i] = 0.0f;
-}
-
-// Adds the products of `count` pixels to the tile.
-static inline void accumulate(float16 acc[TILE_ROWS][TILE_VECS], const float *x, const float *dy, const int count)
+// Adds the products of `count` pixels to the tile: x[p] points to pixel p's channels, of which the tile takes channel[r].
+static inline void accumulate(float16 acc[TILE_ROWS][TILE_VECS], __global const float *const *x, const int channel[TILE_ROWS], const float *dy,
+                              const int count)
 {
 #pragma unroll UNROLL
     for (int p = 0; p < count; p++) {
+        __global const float *const a = x[p];
         float16 b[TILE_VECS];
 #pragma unroll
         for (int v = 0; v < TILE_VECS; v++) b[v] = vload16(v, dy);
 #pragma unroll
         for (int r = 0; r < TILE_ROWS; r++)
 #pragma unroll
-            for (int v = 0; v < TILE_VECS; v++) acc[r][v] = fma((float16)(x[r]), b[v], acc[r][v]);
-        x += ROWS;
+            for (int v = 0; v < TILE_VECS; v++) acc[r][v] = fma((float16)(a[channel[r]]), b[v], acc[r][v]);
         dy += PANEL;
     }
+}
+
+static inline float16 load_some(__global const float *p, const int count)
+{
+    float v[16];
+    for (int i = 0; i < 16; i++) v[i] = i < count ? p[i] : 0.0f;
+    return vload16(0, v);
 }
 
 static inline void store_some(const float16 value, __global float *p, const int count)
@@ -64,16 +60,18 @@ static inline void store_some(const float16 value, __global float *p, const int 
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-conv_weight_gradient_cpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR(float, partials), const int in, const int out, const int pixels,
-                         const int slice, const int rows, WINDOW_ARGUMENTS)
+conv_weight_gradient_cpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR(const float, zeros), TENSOR(float, partials), const int in, const int out, const int pixels,
+                         const int first_pixel, const int slice, const int accumulated, const int rows, WINDOW_ARGUMENTS)
 {
     START(x);
     START(dy);
+    START(zeros);
     START(partials);
     const int parts = (in + rows - 1) / rows, tap = GROUP_ID(0) / parts, first_row = (GROUP_ID(0) - tap * parts) * rows, first_out = GROUP_ID(1) * PANEL;
-    const int first = GROUP_ID(2) * slice, last = min(pixels, first + slice);
+    const int first = first_pixel + GROUP_ID(2) * slice, last = min(pixels, first + slice);
     const int row_count = min(rows, in - first_row), out_count = min(PANEL, out - first_out), tiles = (row_count + TILE_ROWS - 1) / TILE_ROWS;
-    float xs[BLOCK * ROWS], ys[BLOCK * PANEL];
+    __global const float *xs[BLOCK];
+    float16 ys[BLOCK][TILE_VECS];
     float16 sums[TILES][TILE_ROWS][TILE_VECS];
     for (int tile = 0; tile < tiles; tile++)
 #pragma unroll
@@ -87,16 +85,24 @@ conv_weight_gradient_cpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR
             int base, top, left;
             window_at(block + p, h, w, oh, ow, stride, &base, &top, &left);
             const int source = window_pixel(base, top, left, tap, h, w, doubled, dilate);
-            copy_row(source == OUTSIDE ? 0 : x + (size_t)source * in + first_row, row_count, tiles * TILE_ROWS, xs + p * ROWS);
-            copy_row(dy + (size_t)(block + p) * out + first_out, out_count, PANEL, ys + p * PANEL);
+            xs[p] = source == OUTSIDE ? zeros : x + (size_t)source * in + first_row;
+            __global const float *from = dy + (size_t)(block + p) * out + first_out;
+#pragma unroll
+            for (int v = 0; v < TILE_VECS; v++) {
+                const int some = out_count - 16 * v;
+                ys[p][v] = some >= 16 ? vload16(v, from) : load_some(from + 16 * v, some);
+            }
         }
         for (int tile = 0; tile < tiles; tile++) {
             float16 acc[TILE_ROWS][TILE_VECS];
+            int channel[TILE_ROWS]; // beyond the last one: any, the result is not stored
 #pragma unroll
-            for (int r = 0; r < TILE_ROWS; r++)
+            for (int r = 0; r < TILE_ROWS; r++) {
+                channel[r] = min(tile * TILE_ROWS + r, row_count - 1);
 #pragma unroll
                 for (int v = 0; v < TILE_VECS; v++) acc[r][v] = 0.0f;
-            accumulate(acc, xs + tile * TILE_ROWS, ys, count);
+            }
+            accumulate(acc, xs, channel, (const float *)ys, count);
 #pragma unroll
             for (int r = 0; r < TILE_ROWS; r++)
 #pragma unroll
@@ -107,9 +113,15 @@ conv_weight_gradient_cpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR
     partials += ((size_t)(GROUP_ID(2) * TAPS + tap) * in + first_row) * out + first_out;
     for (int row = 0; row < row_count; row++)
         for (int v = 0; v < TILE_VECS; v++) {
-            const float16 sum = sums[row / TILE_ROWS][row % TILE_ROWS][v];
             __global float *to = partials + (size_t)row * out + 16 * v;
-            if (out_count >= 16 * v + 16) vstore16(sum, 0, to);
-            else store_some(sum, to, out_count - 16 * v);
+            const int count = out_count - 16 * v;
+            float16 sum = sums[row / TILE_ROWS][row % TILE_ROWS][v];
+            if (count >= 16) {
+                if (accumulated) sum += vload16(0, to);
+                vstore16(sum, 0, to);
+            } else if (count > 0) {
+                if (accumulated) sum += load_some(to, count);
+                store_some(sum, to, count);
+            }
         }
 }

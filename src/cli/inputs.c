@@ -1,6 +1,8 @@
 #include "cli/inputs.h"
 
 #include "core/status.h"
+#include "io/image_probe.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,22 +14,9 @@
 
 static bool has_ending(const char *path, int kinds)
 {
-    static const struct {
-        const char *ending;
-        int kind;
-    } endings[] = {
-        {".png", INPUTS_PICTURES},
-        {".tif", INPUTS_PICTURES},
-        {".tiff", INPUTS_PICTURES},
-        {".bmp", INPUTS_PICTURES},
-        {".jpg", INPUTS_PICTURES},
-        {".jpeg", INPUTS_PICTURES},
-        {".safetensors", INPUTS_MEASUREMENTS},
-    };
     const char *dot = strrchr(files_name(path), '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if ((endings[i].kind & kinds) && strcasecmp(dot, endings[i].ending) == 0) return true;
-    return false;
+    if ((kinds & INPUTS_PICTURES) && image_has_ending(path)) return true;
+    return (kinds & INPUTS_MEASUREMENTS) && dot && strcasecmp(dot, ".safetensors") == 0;
 }
 
 static idm_status append(files_list *list, const char *path)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SIDE_MAX = 65535, PIXELS_MAX = 1 << 28 };
 static const size_t FILE_SIZE_MAX = (size_t)PIXELS_MAX * 8 + (1 << 20); // 16-bit RGBA, uncompressed
@@ -60,6 +61,15 @@ idm_status idm_image_load(const char *path, idm_image *image)
     const idm_status status = image_decode(&file, image);
     free(data);
     return status;
+}
+
+bool image_has_ending(const char *path)
+{
+    static const char *const endings[] = {".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg"};
+    const char *dot = strrchr(files_name(path), '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0) return true;
+    return false;
 }
 
 static idm_status decode_size(const char *path, const uint8_t *data, size_t size, int *width, int *height)

@@ -279,34 +279,55 @@ static char *build_header(const safetensors_tensor *tensors, size_t count, const
     return text;
 }
 
+typedef struct output {
+    files_writer *writer;
+    const safetensors_tensor *tensors;
+    safetensors_source *source;
+    void *user;
+} output;
+
 static bool write_values(void *context, const safetensors_tensor *tensor)
 {
-    return files_write(context, tensor->data, tensor_size(tensor)) == IDM_OK;
+    const output *out = context;
+    const void *values = out->source(out->user, (size_t)(tensor - out->tensors));
+    return values && files_write(out->writer, values, tensor_size(tensor)) == IDM_OK;
 }
 
-static idm_status write_content(files_writer *writer, const char *header, const safetensors_tensor *tensors, size_t count)
+static idm_status write_content(output *out, const char *header, size_t count)
 {
     static const char spaces[8] = "        ";
     const size_t length = strlen(header), padding = (8 - length % 8) % 8;
     const uint64_t size = length + padding;
-    IDM_TRY(files_write(writer, &size, sizeof size));
-    IDM_TRY(files_write(writer, header, length));
-    IDM_TRY(files_write(writer, spaces, padding));
-    return visit_in_file_order(tensors, count, write_values, writer) ? IDM_OK : IDM_FAILED;
+    IDM_TRY(files_write(out->writer, &size, sizeof size));
+    IDM_TRY(files_write(out->writer, header, length));
+    IDM_TRY(files_write(out->writer, spaces, padding));
+    return visit_in_file_order(out->tensors, count, write_values, out) ? IDM_OK : IDM_FAILED;
+}
+
+idm_status safetensors_write_from(const char *path, const safetensors_tensor *tensors, size_t count, const safetensors_metadata *metadata,
+                                  size_t metadata_count, safetensors_source *source, void *user)
+{
+    char *header = build_header(tensors, count, metadata, metadata_count);
+    if (!header) return status_fail(IDM_FAILED, "%s: not enough memory to write the file", path);
+    output out = {NULL, tensors, source, user};
+    idm_status status = files_write_begin(path, &out.writer);
+    if (status == IDM_OK) {
+        status = write_content(&out, header, count);
+        if (status == IDM_OK) status = files_write_commit(out.writer);
+        else files_write_abort(out.writer);
+    }
+    cJSON_free(header);
+    return status;
+}
+
+static const void *own_values(void *user, size_t index)
+{
+    const safetensors_tensor *const *tensors = user;
+    return (*tensors)[index].data;
 }
 
 idm_status safetensors_write(const char *path, const safetensors_tensor *tensors, size_t count, const safetensors_metadata *metadata,
                              size_t metadata_count)
 {
-    char *header = build_header(tensors, count, metadata, metadata_count);
-    if (!header) return status_fail(IDM_FAILED, "%s: not enough memory to write the file", path);
-    files_writer *writer = NULL;
-    idm_status status = files_write_begin(path, &writer);
-    if (status == IDM_OK) {
-        status = write_content(writer, header, tensors, count);
-        if (status == IDM_OK) status = files_write_commit(writer);
-        else files_write_abort(writer);
-    }
-    cJSON_free(header);
-    return status;
+    return safetensors_write_from(path, tensors, count, metadata, metadata_count, own_values, &tensors);
 }

@@ -28,4 +28,12 @@ typedef struct safetensors_metadata {
 idm_status safetensors_write(const char *path, const safetensors_tensor *tensors, size_t count, const safetensors_metadata *metadata,
                              size_t metadata_count);
 
+// The values of tensors[index], valid until the next call. NULL: there are none, with a message.
+typedef const void *safetensors_source(void *user, size_t index);
+
+// The same with values that are asked for one tensor at a time; `data` is not read. IDM_FAILED too where the source has none: then nothing
+// is written.
+idm_status safetensors_write_from(const char *path, const safetensors_tensor *tensors, size_t count, const safetensors_metadata *metadata,
+                                  size_t metadata_count, safetensors_source *source, void *user);
+
 #endif

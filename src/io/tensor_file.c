@@ -336,13 +336,20 @@ static bool is_finite(const float *value)
     return (bits & 0x7f800000) != 0x7f800000;
 }
 
-idm_status tensor_file_check_finite(const tensor_file *file, const tensor_entry *entry, const float *values)
+size_t tensor_first_nonfinite(const float *values, size_t count)
 {
     bool finite = true;
-    for (size_t i = 0; i < entry->count; i++) finite &= is_finite(&values[i]); // no early end: compilers make vectors of it
-    if (finite) return IDM_OK;
+    for (size_t i = 0; i < count; i++) finite &= is_finite(&values[i]); // no early end: compilers make vectors of it
+    if (finite) return count;
     size_t first = 0;
     while (is_finite(&values[first])) first++;
+    return first;
+}
+
+idm_status tensor_file_check_finite(const tensor_file *file, const tensor_entry *entry, const float *values)
+{
+    const size_t first = tensor_first_nonfinite(values, entry->count);
+    if (first == entry->count) return IDM_OK;
     return status_fail(IDM_BAD_INPUT, "%s: tensor \"%s\" holds NaN or infinity (value %zu)", file->path, entry->name, first);
 }
 

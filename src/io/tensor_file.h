@@ -52,6 +52,9 @@ idm_status tensor_file_read_i64(tensor_file *file, const tensor_entry *entry, in
 // IDM_BAD_INPUT naming the entry and the place if a value is NaN or infinite.
 idm_status tensor_file_check_finite(const tensor_file *file, const tensor_entry *entry, const float *values);
 
+// Index of the first value that is NaN or infinite; `count`: none is.
+size_t tensor_first_nonfinite(const float *values, size_t count);
+
 // Both are views of the same values (same storage, place, type, shape and strides).
 bool tensor_entry_same(const tensor_entry *a, const tensor_entry *b);
 

@@ -50,6 +50,14 @@ void weights_free(weights *w)
     free(w);
 }
 
+void weights_drop_values(weights *w)
+{
+    free(w->values);
+    free(w->block);
+    w->values = NULL;
+    w->block = NULL;
+}
+
 void weights_start(weights *w, size_t i, uint64_t seed)
 {
     const parameter_name *p = &w->parameters[i];
@@ -107,26 +115,50 @@ static void describe(const weights *w, metadata *m)
     add_metadata(m, "format_version", 1);
 }
 
-idm_status weights_save(const weights *w, const char *path)
+typedef struct saving {
+    const weights *w;
+    weights_source *source;
+    void *user;
+} saving;
+
+// phi comes behind the parameters.
+static const void *saved_values(void *user, size_t index)
+{
+    const saving *s = user;
+    return index < s->w->count ? s->source(s->user, index) : s->w->phi;
+}
+
+idm_status weights_save_from(const weights *w, const char *path, weights_source *source, void *user)
 {
     safetensors_tensor *tensors = calloc(w->count + 1, sizeof *tensors);
     if (!tensors) return status_fail(IDM_FAILED, "%s: not enough memory to write", path);
     for (size_t i = 0; i < w->count; i++) {
         const parameter_name *p = &w->parameters[i];
-        tensors[i] = (safetensors_tensor){.name = p->name, .dtype = FILE_F32, .rank = p->rank, .data = w->values[i]};
+        tensors[i] = (safetensors_tensor){.name = p->name, .dtype = FILE_F32, .rank = p->rank};
         memcpy(tensors[i].shape, p->shape, sizeof p->shape);
     }
     size_t count = w->count;
     if (w->phi) {
         const int64_t rows = (int64_t)w->sizes.block * w->sizes.block;
-        tensors[count++] =
-            (safetensors_tensor){.name = "phi", .dtype = FILE_F32, .rank = 2, .shape = {rows, w->measurements}, .data = w->phi};
+        tensors[count++] = (safetensors_tensor){.name = "phi", .dtype = FILE_F32, .rank = 2, .shape = {rows, w->measurements}};
     }
     metadata m;
     describe(w, &m);
-    const idm_status status = safetensors_write(path, tensors, count, m.items, m.count);
+    saving s = {w, source, user};
+    const idm_status status = safetensors_write_from(path, tensors, count, m.items, m.count, saved_values, &s);
     free(tensors);
     return status;
+}
+
+static const float *own_values(void *user, size_t index)
+{
+    const weights *const *w = user;
+    return (*w)->values[index];
+}
+
+idm_status weights_save(const weights *w, const char *path)
+{
+    return weights_save_from(w, path, own_values, &w);
 }
 
 static void set_torch_tensor(torch_zip_tensor *tensor, const char *name, const parameter_name *p, const float *values)

@@ -45,6 +45,15 @@ float *weights_find(const weights *w, const char *name);
 // Safetensors with published names, phi beside them, sizes in the metadata.
 idm_status weights_save(const weights *w, const char *path);
 
+// The values of parameter `index` in the published layout, valid until the next call. NULL: there are none, with a message.
+typedef const float *weights_source(void *user, size_t index);
+
+// The same with values that are asked for one tensor at a time; those of `w` are not read.
+idm_status weights_save_from(const weights *w, const char *path, weights_source *source, void *user);
+
+// Frees the values, for who has them elsewhere; names, sizes and phi stay.
+void weights_drop_values(weights *w);
+
 // The authors' torch zip: state dict of all 1079 names (3 steps), second names sharing storage. It has no place for phi, heads and groups.
 idm_status weights_save_torch(const weights *w, const char *path);
 

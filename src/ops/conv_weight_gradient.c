@@ -33,27 +33,54 @@ static int slice_pixels(int pixels, size_t groups, size_t wanted, int least, int
     return (int)(ceil_div(ceil_div((size_t)pixels, slices), (size_t)block) * (size_t)block);
 }
 
+enum { CPU_BLOCK = 64 }; // pixels that are summed in registers
+
+// How a CPU's groups share the work: `rows` input channels of one tap and a panel of outputs, over one slice of the pixels. Slices go
+// `at_once` to a launch, so that the caches that cores share hold what a launch reads, and add to the same partial sums.
+typedef struct cpu_plan {
+    size_t row_parts, panels;
+    int rows, slice, at_once;
+} cpu_plan;
+
+static cpu_plan plan_cpu(const ops *o, const weight_gradient_call *call, cpu_tile tile, size_t tiles_most)
+{
+    enum { SLICE_FLOATS = 1 << 20, SLICE_LEAST = 512, SLICE_MOST = 2048, GROUPS_PER_CORE = 4 };
+    const size_t in = (size_t)call->x.c, tile_rows = (size_t)tile.rows, parts = ceil_div(in, tiles_most * tile_rows);
+    const size_t pixels = (size_t)tensor_rows(call->dy), rows = ceil_div(ceil_div(in, parts), tile_rows) * tile_rows; // whole tiles
+    size_t slice = SLICE_FLOATS / in / CPU_BLOCK * CPU_BLOCK;
+    slice = slice < SLICE_LEAST ? SLICE_LEAST : slice > SLICE_MOST ? SLICE_MOST : slice;
+    cpu_plan p = {.row_parts = (size_t)call->taps * ceil_div(in, rows), .panels = ceil_div((size_t)call->dy.c, 16 * (size_t)tile.vectors)};
+    const size_t slices = ceil_div(pixels, slice), wanted = (size_t)GROUPS_PER_CORE * context_device(o->ctx)->compute_units;
+    const size_t at_once = ceil_div(wanted, p.row_parts * p.panels);
+    p.rows = (int)rows;
+    p.slice = (int)slice;
+    p.at_once = (int)(at_once < slices ? at_once : slices);
+    return p;
+}
+
 static void weight_gradient_cpu(ops *o, const weight_gradient_call *call)
 {
-    enum { ROWS_MOST = 160, GROUPS_PER_CORE = 8, SLICE_LEAST = 1024, BLOCK = 64 };
+    enum { ROWS_MOST = 320 };
     const tensor x = call->x, dy = call->dy;
     const cpu_tile tile = conv_cpu_tile(o, dy.c);
-    const size_t in = (size_t)x.c, panel = 16 * (size_t)tile.vectors, tile_rows = (size_t)tile.rows;
-    const size_t tiles_most = ceil_div(ROWS_MOST, tile_rows), parts = ceil_div(in, tiles_most * tile_rows);
-    const size_t rows = ceil_div(ceil_div(in, parts), tile_rows) * tile_rows; // even parts of whole tiles
-    const size_t row_parts = (size_t)call->taps * ceil_div(in, rows), panels = ceil_div((size_t)dy.c, panel);
-    const int pixels = tensor_rows(dy);
-    const int slice =
-        slice_pixels(pixels, row_parts * panels, (size_t)GROUPS_PER_CORE * context_device(o->ctx)->compute_units, SLICE_LEAST, BLOCK);
-    const int slices = (int)ceil_div((size_t)pixels, (size_t)slice);
+    const size_t tiles_most = ceil_div(ROWS_MOST, (size_t)tile.rows);
+    const cpu_plan p = plan_cpu(o, call, tile, tiles_most);
+    const int pixels = tensor_rows(dy), step = p.at_once * p.slice;
 
-    const tensor partials = weight_gradient_partials(o, call, slices);
+    const tensor partials = weight_gradient_partials(o, call, p.at_once);
     kernel *k = kernel_get(o->ctx, "conv_weight_gradient_cpu", "conv_weight_gradient_cpu",
                            "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d -DTILES=%d -DBLOCK=%d", call->taps, tile.rows, tile.vectors,
-                           (int)tiles_most, BLOCK);
-    LAUNCH(o->ctx, k, ((work){.groups = {row_parts, panels, (size_t)slices}}), weight_gradient_cost(call, partials), T(x), T(dy),
-           T(partials), I(x.c), I(dy.c), I(pixels), I(slice), I((int)rows), WINDOW(x, dy, call->stride, call->upsample, false));
-    weight_gradient_merge(o, partials, slices, call->dw);
+                           (int)tiles_most, CPU_BLOCK);
+    for (int first = 0; first < pixels; first += step) {
+        const int count = pixels - first < step ? pixels - first : step;
+        cost c = weight_gradient_cost(call, partials);
+        c.flops *= (double)count / pixels;
+        c.bytes *= (double)count / pixels;
+        LAUNCH(o->ctx, k, ((work){.groups = {p.row_parts, p.panels, ceil_div((size_t)count, (size_t)p.slice)}}), c, T(x), T(dy),
+               T(o->zeros), T(partials), I(x.c), I(dy.c), I(pixels), I(first), I(p.slice), I(first > 0), I(p.rows),
+               WINDOW(x, dy, call->stride, call->upsample, false));
+    }
+    weight_gradient_merge(o, partials, p.at_once, call->dw);
 }
 
 static void weight_gradient_generic(ops *o, const weight_gradient_call *call)
@@ -94,13 +121,18 @@ void conv_weight_gradient(ops *o, variant v, const weight_gradient_call *call)
 
 // ---- bias
 
-enum { CHUNK = 64 }; // rows per sum, on every device
+enum {
+    CHUNK = 64,     // rows per sum, on every device
+    SPAN_MOST = 12, // vectors that a CPU's item sums in registers
+};
 
 static void column_sums(ops *o, tensor x, bool accumulate, tensor y)
 {
     const bool cpu = o->table.pointwise == VARIANT_CPU;
     rows_grid g = rows_plan(o, 1, tensor_rows(x), x.c, ops_pointwise_width(o, x.c), x.c);
-    const int span = cpu ? ops_vector_width(g.vectors, 4) : 1, rows = tensor_rows(x);
+    int span = cpu ? SPAN_MOST : 1;
+    while (g.vectors % span != 0) span--;
+    const int rows = tensor_rows(x);
     g.w.groups[0] = ceil_div((size_t)g.vectors, (size_t)span * (size_t)g.lanes);
     g.w.groups[1] = ceil_div(ceil_div((size_t)rows, CHUNK), (size_t)g.row_items);
     kernel *k = kernel_get(o->ctx, "conv_weight_gradient", "column_sums", "%s -DCHUNK=%d -DSPAN=%d -DACCUMULATE=%d", g.options, CHUNK, span,
