@@ -9,8 +9,8 @@
 #include <time.h>
 
 const cli_command *const cli_commands[] = {
-    &devices_command, &selftest_command, &verify_command,  &measure_command, &reconstruct_command,
-    &eval_command,    &convert_command,  &inspect_command, &help_command,
+    &devices_command, &selftest_command, &verify_command,  &measure_command, &reconstruct_command, &eval_command,
+    &train_command,   &plan_command,     &convert_command, &inspect_command, &help_command,
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
 
@@ -104,11 +104,18 @@ typedef struct setting {
     const char *value;
 } setting;
 
-static idm_status apply_settings(const setting *settings, size_t count, idm_config *config)
+static idm_status apply_settings(const setting *settings, size_t count, cli_call *call)
 {
+    idm_config *config = &call->config;
+    char path[IDM_PATH_SIZE];
+    bool named = false;
     idm_config_defaults(config);
     for (size_t i = 0; i < count; i++)
-        if (settings[i].index == OPTION_CONFIG) IDM_TRY(idm_config_load(config, settings[i].value));
+        if (settings[i].index == OPTION_CONFIG) {
+            IDM_TRY(idm_config_load(config, settings[i].value));
+            named = true;
+        }
+    if (!named && call->command->own_config && call->command->own_config(call, path, sizeof path)) IDM_TRY(idm_config_load(config, path));
     for (size_t i = 0; i < count; i++) {
         const char *key = settings[i].index == OPTION_DEVICE    ? "device.device="
                           : settings[i].index == OPTION_WEIGHTS ? "model.weights="
@@ -189,7 +196,7 @@ idm_status cli_parse(const cli_command *command, int count, char **words, cli_ca
         call->inputs && settings ? parse_words(count, words, call, settings, &setting_count) : status_fail(IDM_FAILED, "out of memory");
     if (status == IDM_OK && !call->help) {
         status = check_inputs(call);
-        if (status == IDM_OK) status = apply_settings(settings, setting_count, &call->config);
+        if (status == IDM_OK) status = apply_settings(settings, setting_count, call);
     }
     free(settings);
     return status;

@@ -26,6 +26,8 @@ typedef struct cli_command {
     int least, most;         // inputs: words that are no options
     const cli_option *options;
     idm_status (*run)(const cli_call *call);
+    // The configuration file to read where the call names none with -c, in `path`; null, or false: none.
+    bool (*own_config)(const cli_call *call, char *path, size_t size);
 } cli_command;
 
 // One call as the user typed it.
@@ -39,7 +41,7 @@ struct cli_call {
 };
 
 extern const cli_command devices_command, selftest_command, verify_command, measure_command, reconstruct_command, eval_command,
-    convert_command, inspect_command, help_command;
+    train_command, plan_command, convert_command, inspect_command, help_command;
 extern const cli_command *const cli_commands[];
 extern const size_t cli_command_count;
 extern const cli_option cli_common_options[];

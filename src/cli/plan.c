@@ -1,5 +1,6 @@
 // `idm plan`
 #include "cli/cli.h"
+#include "core/files.h"
 #include "train/train.h"
 #include "tune/roofline.h"
 #include <string.h>
@@ -111,7 +112,9 @@ static idm_status plan_run(const cli_call *call)
     device_info device;
     idm_config config = call->config;
     IDM_TRY(choose_device(&p, &device));
-    IDM_TRY(train_initial_weights(&config));
+    // sizes are all that counts, and what training starts from may not be here yet
+    const char *file = strncmp(config.train.init, "weights:", 8) == 0 ? config.train.init + 8 : "";
+    if (files_exists(file)) memcpy(config.model.weights, file, strlen(file) + 1);
     IDM_TRY(session_open_dry(&config, &device, &p.session));
     const idm_status status = run_planned(&p);
     trainer_free(p.trainer);

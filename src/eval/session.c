@@ -14,7 +14,7 @@ struct idm_session {
     idm_config config;
     model_sizes sizes;
     double cs_ratio;
-    float *phi; // of the weights file, N x measurements; null: from sensing.seed
+    float *phi; // of the weights file or from sensing.seed, N x measurements; null while only planning
     int measurements;
     context *ctx;
     ops o;
@@ -42,12 +42,17 @@ static void default_to(int *value, int otherwise)
     if (*value == 0) *value = otherwise;
 }
 
+static void published_where_unknown(weights_options *options)
+{
+    for (int i = 0; i < 2; i++) default_to(&options->sizes.channels[i], names_published_sizes.channels[i]);
+    default_to(&options->sizes.steps, names_published_sizes.steps);
+}
+
 static idm_status load_weights(const idm_config *config, weights **w)
 {
     weights_options options = options_of(config);
     if (config->model.weights[0]) return weights_load(config->model.weights, &options, w);
-    for (int i = 0; i < 2; i++) default_to(&options.sizes.channels[i], names_published_sizes.channels[i]);
-    default_to(&options.sizes.steps, names_published_sizes.steps);
+    published_where_unknown(&options);
     IDM_TRY(weights_init_random(&options.sizes, config->train.seed, w));
     (*w)->sizes = options.sizes;
     (*w)->cs_ratio = options.cs_ratio;
@@ -87,40 +92,91 @@ static size_t choose_budget(const idm_config *config, const device_info *device)
     return total > 2 * gib && total - gib < most ? total - gib : most;
 }
 
-static idm_status open_with(idm_session *s, weights *w)
+// Sizes and Phi; w is left without phi.
+static idm_status take_weights(idm_session *s, weights *w)
+{
+    IDM_TRY(settle_sizes(s, w));
+    s->measurements = w->phi ? w->measurements : operator_measurements(s->sizes.block, s->cs_ratio);
+    if (!w->phi) return operator_phi(s->sizes.block, s->measurements, s->config.sensing.seed, &s->phi);
+    s->phi = w->phi;
+    w->phi = NULL;
+    return IDM_OK;
+}
+
+static idm_status open_on(idm_session *s, const device_info *device)
 {
     const idm_config *c = &s->config;
-    device_info device;
-    IDM_TRY(settle_sizes(s, w));
-    IDM_TRY(device_choose(c->device.device, &device));
-    s->budget = choose_budget(c, &device);
-    IDM_TRY(context_create(&device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &s->ctx));
+    s->budget = choose_budget(c, device);
+    IDM_TRY(context_create(device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &s->ctx));
     IDM_TRY(ops_create(s->ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&s->sizes), &s->o));
-    IDM_TRY(network_create(&s->o, &s->sizes, &s->net));
-    IDM_TRY(parameters_upload(&s->net.parameters, weight_values, w));
-    if (w->phi) {
-        s->phi = w->phi;
-        s->measurements = w->measurements;
-        w->phi = NULL;
-    } else {
-        s->measurements = operator_measurements(s->sizes.block, s->cs_ratio);
-    }
+    return network_create(&s->o, &s->sizes, &s->net);
+}
+
+static idm_status open_loaded(idm_session *s, weights *w)
+{
+    device_info device;
+    IDM_TRY(take_weights(s, w));
+    IDM_TRY(device_choose(s->config.device.device, &device));
+    IDM_TRY(open_on(s, &device));
+    return parameters_upload(&s->net.parameters, POOL_WEIGHTS, weight_values, w);
+}
+
+static idm_status new_session(const idm_config *config, idm_session **session)
+{
+    *session = calloc(1, sizeof **session);
+    if (!*session) return status_fail(IDM_FAILED, "out of memory");
+    (*session)->config = *config;
     return IDM_OK;
+}
+
+static idm_status finish_open(idm_session **session, idm_status status)
+{
+    if (status == IDM_OK) return IDM_OK;
+    idm_session_close(*session);
+    *session = NULL;
+    return status;
 }
 
 idm_status idm_session_open(const idm_config *config, idm_session **session)
 {
-    *session = NULL;
     weights *w = NULL;
-    idm_session *s = calloc(1, sizeof *s);
-    if (!s) return status_fail(IDM_FAILED, "out of memory");
-    s->config = *config;
+    IDM_TRY(new_session(config, session));
     idm_status status = load_weights(config, &w);
-    if (status == IDM_OK) status = open_with(s, w);
+    if (status == IDM_OK) status = open_loaded(*session, w);
     weights_free(w);
-    if (status == IDM_OK) *session = s;
-    else idm_session_close(s);
-    return status;
+    return finish_open(session, status);
+}
+
+idm_status session_open_dry(const idm_config *config, const device_info *device, idm_session **session)
+{
+    device_info described = *device;
+    described.device_id = NULL;
+    weights_options known = options_of(config);
+    weights *w = NULL;
+    IDM_TRY(new_session(config, session));
+    idm_session *s = *session;
+    idm_status status = IDM_OK;
+    if (config->model.weights[0]) {
+        status = weights_load(config->model.weights, &known, &w);
+    } else {
+        published_where_unknown(&known);
+    }
+    const weights sizes_only = {.sizes = known.sizes, .cs_ratio = known.cs_ratio};
+    if (status == IDM_OK) status = settle_sizes(s, w ? w : &sizes_only);
+    s->measurements = w && w->phi ? w->measurements : operator_measurements(s->sizes.block, s->cs_ratio);
+    if (status == IDM_OK) status = open_on(s, &described);
+    weights_free(w);
+    return finish_open(session, status);
+}
+
+session_parts session_insides(idm_session *s)
+{
+    return (session_parts){&s->config, &s->o, &s->net, s->sizes, s->cs_ratio, s->phi, s->measurements, s->budget};
+}
+
+void session_forget_plan(idm_session *s)
+{
+    s->prepared.batch = 0;
 }
 
 void idm_session_close(idm_session *s)
@@ -168,12 +224,14 @@ idm_status idm_session_operator(const idm_session *s, int height, int width, con
         return status_fail(IDM_USAGE, "a picture of %d x %d: both sides must be multiples of the block size %d", height, width,
                            s->sizes.block);
     op->perm = malloc(pixels * sizeof *op->perm);
-    if (s->phi && (op->phi = malloc(n * m * sizeof *op->phi))) memcpy(op->phi, s->phi, n * m * sizeof *op->phi);
-    idm_status status = op->perm && (op->phi || !s->phi) ? IDM_OK : status_fail(IDM_FAILED, "out of memory");
-    if (status == IDM_OK && !s->phi) status = operator_phi(s->sizes.block, s->measurements, s->config.sensing.seed, &op->phi);
-    if (status == IDM_OK) operator_permutation(s->config.sensing.seed, name, op->perm, (int)pixels);
-    if (status != IDM_OK) idm_operator_free(op);
-    return status;
+    op->phi = malloc(n * m * sizeof *op->phi);
+    if (!op->perm || !op->phi) {
+        idm_operator_free(op);
+        return status_fail(IDM_FAILED, "out of memory");
+    }
+    memcpy(op->phi, s->phi, n * m * sizeof *op->phi);
+    operator_permutation(s->config.sensing.seed, name, op->perm, (int)pixels);
+    return IDM_OK;
 }
 
 // ---- planning and running
@@ -253,7 +311,7 @@ static idm_status prepare(idm_session *s, const job *j)
         return IDM_OK;
     s->prepared.batch = 0;
     IDM_TRY(plan_within_budget(s, j, &bytes, &flops));
-    if (arena_held(s->ctx, POOL_DERIVED) == 0) network_keep_layouts(&s->net, s->budget - bytes);
+    if (arena_held(s->ctx, POOL_DERIVED) == 0) network_keep_layouts(&s->net, s->budget - bytes, false);
     context_plan_begin(s->ctx);
     run(s, j);
     IDM_TRY(context_plan_commit(s->ctx));

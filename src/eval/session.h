@@ -2,7 +2,8 @@
 #ifndef EVAL_SESSION_H
 #define EVAL_SESSION_H
 
-#include "opencl/context.h"
+#include "core/sizes.h"
+#include "model/network.h"
 #include <idm/idm.h>
 
 context *session_context(idm_session *session);
@@ -12,5 +13,25 @@ void session_describe(const idm_session *session, char *out, size_t size);
 
 // What must come right before the session's results are to be trusted (tune/canary.h); remembered between runs.
 idm_status session_canary(const idm_session *session, void (*running)(void *user), void *user);
+
+// What a trainer builds on. The pointers are the session's.
+typedef struct session_parts {
+    const idm_config *config;
+    ops *o;
+    network *net;
+    model_sizes sizes;
+    double cs_ratio;
+    const float *phi; // N x measurements; null in a session that only plans
+    int measurements;
+    size_t budget; // bytes of device memory
+} session_parts;
+
+session_parts session_insides(idm_session *session);
+
+// For plans alone: no weights are made, and nothing reaches the device, which may be one that is only described.
+idm_status session_open_dry(const idm_config *config, const device_info *device, idm_session **session);
+
+// The caller has laid out the device's memory anew: the next reconstruction plans again.
+void session_forget_plan(idm_session *session);
 
 #endif

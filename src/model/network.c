@@ -101,13 +101,30 @@ static void visit_weights(network *n, weight_visitor *visit, void *user)
     visit(n, &u->conv_out.w, user);
 }
 
+typedef struct keeping {
+    size_t left;   // bytes
+    bool backward; // the backward pass's operands too
+} keeping;
+
 static void keep(network *n, weight *w, void *user)
 {
-    size_t *left = user;
-    const size_t bytes = weight_panels_bytes(n->o, w);
-    if (bytes == 0 || (!tensor_given(w->panels) && bytes > *left)) return;
-    if (!tensor_given(w->panels)) *left -= bytes;
-    weight_keep_panels(n->o, w);
+    keeping *k = user;
+    const size_t panels = weight_panels_bytes(n->o, w), transposed = k->backward ? weight_transposed_bytes(n->o, w) : 0;
+    if (panels && panels <= k->left) {
+        weight_keep_panels(n->o, w);
+        k->left -= panels;
+    }
+    if (transposed && transposed <= k->left) {
+        weight_keep_transposed(n->o, w);
+        k->left -= transposed;
+    }
+}
+
+static void renew(network *n, weight *w, void *user)
+{
+    (void)user;
+    if (tensor_given(w->panels)) weight_keep_panels(n->o, w);
+    if (tensor_given(w->transposed)) weight_keep_transposed(n->o, w);
 }
 
 static void forget(network *n, weight *w, void *user)
@@ -116,18 +133,23 @@ static void forget(network *n, weight *w, void *user)
     w->panels = w->transposed = NO_TENSOR;
 }
 
-void network_keep_layouts(network *n, size_t bytes)
+void network_keep_layouts(network *n, size_t bytes, bool backward)
 {
-    if (context_device(n->o->ctx)->device_id && arena_held(n->o->ctx, POOL_DERIVED) == 0) {
-        size_t left = bytes;
-        const arena_mark mark = arena_save(n->o->ctx, POOL_DERIVED);
+    keeping real = {bytes, backward}, planned = real;
+    network_drop_layouts(n);
+    if (context_device(n->o->ctx)->device_id) {
         context_plan_begin(n->o->ctx);
-        visit_weights(n, keep, &left);
+        visit_weights(n, keep, &planned);
         visit_weights(n, forget, NULL);
-        arena_release(n->o->ctx, POOL_DERIVED, mark);
+        arena_release(n->o->ctx, POOL_DERIVED, (arena_mark){0, 0});
         if (context_plan_commit(n->o->ctx) != IDM_OK) return;
     }
-    visit_weights(n, keep, &bytes);
+    visit_weights(n, keep, &real);
+}
+
+void network_renew_layouts(network *n)
+{
+    visit_weights(n, renew, NULL);
 }
 
 void network_drop_layouts(network *n)
@@ -180,7 +202,7 @@ void network_forward(network *n, const sensing *s, tensor y, tensor out, const n
         const pass p = {
             .o = o, .s = s, .back_projection = back_projection, .step = t, .after_module = progress ? module_done : NULL, .user = &state};
         pixel_unshuffle(o, x1, 2, latent);
-        unet_forward(&p, &n->unet, latent, latent);
+        unet_forward(&p, &n->unet, latent, latent, NULL);
         ddim_step_forward(o, s, x1, latent, alpha_bar, t, back_projection, &(epilogue){.v = n->v[steps - t], .mix = x2}, x2);
         const tensor y1 = x2;
         x2 = x1;

@@ -96,12 +96,12 @@ static void step_backward(training *t, int j, tensor d1, tensor d2)
     arena_release(o->ctx, POOL_ACTIVATIONS, t->marks[j]);
 }
 
-static void backward(training *t, tensor d1)
+// d1: the gradient of out; d2: scratch.
+static void backward(training *t, tensor d1, tensor d2)
 {
     ops *o = t->o;
     network *n = t->n;
     const int steps = n->unet.sizes.steps;
-    tensor d2 = push_plane(t, d1);
     dot_add(o, d1, t->x2[steps], parameters_gradient(o, n->merge));
     scale(o, d1, n->merge, d2);
     for (int j = steps - 1; j >= 0; j--) {
@@ -116,7 +116,7 @@ static void backward(training *t, tensor d1)
     alpha_bar_backward(o, n->alpha, t->alpha_bar, t->dalpha_bar, parameters_gradient(o, n->alpha));
 }
 
-void network_gradient(network *n, const sensing *s, tensor y, tensor x, const network_dial *dial, float weight, tensor scale, tensor loss,
+void network_gradient(network *n, const sensing *s, tensor y, tensor x, const network_dial *dial, float share, tensor scale, tensor loss,
                       tensor out)
 {
     context *ctx = n->o->ctx;
@@ -126,7 +126,7 @@ void network_gradient(network *n, const sensing *s, tensor y, tensor x, const ne
     t.back_projection = push_plane(&t, x);
     t.alpha_bar = arena_push(ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, 1, steps + 1);
     t.dalpha_bar = arena_push(ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, 1, steps + 1);
-    const tensor d1 = push_plane(&t, x);
+    const tensor d1 = push_plane(&t, x), d2 = push_plane(&t, x);
     t.x1[0] = push_plane(&t, x);
     t.x2[0] = push_plane(&t, x);
     for (int j = 0; j < steps; j++) {
@@ -138,8 +138,8 @@ void network_gradient(network *n, const sensing *s, tensor y, tensor x, const ne
     context_fill_zero(ctx, t.dalpha_bar);
     forward(&t, y);
     add_scaled(n->o, t.x1[steps], t.x2[steps], n->merge, out);
-    l1_loss(n->o, out, x, weight, scale, loss, d1);
-    backward(&t, d1);
+    l1_loss(n->o, out, x, share, scale, loss, d1);
+    backward(&t, d1, d2);
     arena_release(ctx, POOL_ACTIVATIONS, mark);
 }
 

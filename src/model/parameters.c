@@ -71,23 +71,39 @@ norm_layer parameters_norm(parameters *p, int channels, const char *name, ...)
     return n;
 }
 
-// From out x in x taps (published) to [taps][in][out].
-static void turn(const parameter *which, const float *from, float *to)
+// Between out x in x taps (published) and [taps][in][out].
+static void turn(const parameter *which, const float *from, float *to, bool to_published)
 {
     const size_t out = (size_t)which->shape[0], in = (size_t)which->shape[1];
     const size_t taps = which->rank == 4 ? (size_t)which->shape[2] * (size_t)which->shape[3] : 1;
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++)
-            for (size_t t = 0; t < taps; t++) to[(t * in + i) * out + o] = from[(o * in + i) * taps + t];
+            for (size_t t = 0; t < taps; t++) {
+                const size_t published = (o * in + i) * taps + t, here = (t * in + i) * out + o;
+                if (to_published) to[published] = from[here];
+                else to[here] = from[published];
+            }
 }
 
-idm_status parameters_upload(parameters *p, parameters_source *source, void *user)
+static float *scratch_for_largest(const parameters *p)
 {
     size_t largest = 1;
     for (size_t i = 0; i < p->count; i++)
         if (tensor_elements(p->list[i].value) > largest) largest = tensor_elements(p->list[i].value);
-    float *turned = malloc(largest * sizeof *turned);
-    idm_status status = turned ? IDM_OK : status_fail(IDM_FAILED, "out of memory");
+    float *scratch = malloc(largest * sizeof *scratch);
+    if (!scratch) (void)status_fail(IDM_FAILED, "out of memory");
+    return scratch;
+}
+
+static tensor place(const parameters *p, const parameter *which, pool where)
+{
+    return where == POOL_WEIGHTS ? which->value : arena_mirror(p->o->ctx, which->value, POOL_WEIGHTS, where);
+}
+
+idm_status parameters_upload(parameters *p, pool to, parameters_source *source, void *user)
+{
+    float *turned = scratch_for_largest(p);
+    idm_status status = turned ? IDM_OK : IDM_FAILED;
     for (size_t i = 0; i < p->count && status == IDM_OK; i++) {
         const parameter *which = &p->list[i];
         const float *values = source(user, which, tensor_elements(which->value));
@@ -95,16 +111,51 @@ idm_status parameters_upload(parameters *p, parameters_source *source, void *use
             status = IDM_BAD_INPUT;
             break;
         }
-        if (which->transpose) turn(which, values, turned);
-        context_write(p->o->ctx, which->value, which->transpose ? turned : values);
+        if (which->transpose) turn(which, values, turned, false);
+        context_write(p->o->ctx, place(p, which, to), which->transpose ? turned : values);
         status = context_status(p->o->ctx);
     }
     free(turned);
     return status;
 }
 
+idm_status parameters_read(const parameters *p, const parameter *which, pool from, float *values)
+{
+    const size_t count = tensor_elements(which->value);
+    float *here = which->transpose ? malloc(count * sizeof *here) : values;
+    if (!here) return status_fail(IDM_FAILED, "out of memory");
+    const idm_status status = context_read(p->o->ctx, place(p, which, from), here);
+    if (status == IDM_OK && which->transpose) turn(which, here, values, true);
+    if (which->transpose) free(here);
+    return status;
+}
+
+idm_status parameters_download(const parameters *p, pool from, parameters_sink *sink, void *user)
+{
+    float *values = scratch_for_largest(p);
+    idm_status status = values ? IDM_OK : IDM_FAILED;
+    for (size_t i = 0; i < p->count && status == IDM_OK; i++) {
+        status = parameters_read(p, &p->list[i], from, values);
+        if (status == IDM_OK) status = sink(user, &p->list[i], values, tensor_elements(p->list[i].value));
+    }
+    free(values);
+    return status;
+}
+
+const parameter *parameters_find(const parameters *p, const char *name)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (strcmp(p->list[i].name, name) == 0) return &p->list[i];
+    return NULL;
+}
+
 void parameters_free(parameters *p)
 {
     free(p->list);
     *p = (parameters){0};
+}
+
+tensor parameters_gradient(const ops *o, tensor value)
+{
+    return tensor_given(value) ? arena_mirror(o->ctx, value, POOL_WEIGHTS, POOL_GRADIENTS) : NO_TENSOR;
 }

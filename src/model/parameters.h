@@ -27,9 +27,21 @@ weight parameters_weight(parameters *p, int in, int out, int window, const char 
 // Where published values come from: `count` floats of the tensor `name` in the published layout, valid until the next call; null when there
 // is none (its own message is set).
 typedef const float *parameters_source(void *user, const parameter *which, size_t count);
-idm_status parameters_upload(parameters *p, parameters_source *source, void *user);
+// Fills the parameters, or with another pool what mirrors them there (gradients, moments).
+idm_status parameters_upload(parameters *p, pool to, parameters_source *source, void *user);
+
+// Where they go: called for each with its values in the published layout, valid during the call. Anything but IDM_OK ends the walk.
+typedef idm_status parameters_sink(void *user, const parameter *which, const float *values, size_t count);
+// Waits for the device.
+idm_status parameters_read(const parameters *p, const parameter *which, pool from, float *values); // one, in the published layout
+idm_status parameters_download(const parameters *p, pool from, parameters_sink *sink, void *user);
+
+const parameter *parameters_find(const parameters *p, const char *name); // null: none
 
 void parameters_free(parameters *p);
+
+// Where the gradient of a parameter (or of a part of one) lies: at its place in POOL_GRADIENTS. NO_TENSOR of NO_TENSOR.
+tensor parameters_gradient(const ops *o, tensor value);
 
 // A 3x3 or 1x1 convolution or linear layer with its bias (NO_TENSOR when it has none).
 typedef struct layer {

@@ -12,7 +12,20 @@ typedef struct transformer {
 
 transformer transformer_create(parameters *p, int channels, int heads, int groups, const char *name);
 
-// body(x), or coupled, as resnet_forward. x, y (n, h, w, channels). Scratch: five tensors as x and a chunk of the feed-forward layer.
-void transformer_forward(ops *o, const transformer *t, tensor x, const epilogue *coupling, tensor y);
+// What the backward pass reads beside x: the token streams before and after each half (z0 -> z1 -> z2), attention's operands and result,
+// and the feed-forward layer's first product, `wide`; without that one (NO_TENSOR) it is made again, some tokens at a time.
+typedef struct transformer_tape {
+    tensor z0, q, k, v, lse, attended, z1, wide, z2;
+} transformer_tape;
+
+// Tensors for a tape, on POOL_ACTIVATIONS; the caller releases them. x: the input it will be for.
+transformer_tape transformer_tape_push(ops *o, const transformer *t, tensor x, bool keep_wide);
+
+// body(x), or coupled, as resnet_forward. x, y (n, h, w, channels). tape: filled for transformer_backward, or null. Scratch: five tensors as
+// x and a chunk of the feed-forward layer.
+void transformer_forward(ops *o, const transformer *t, tensor x, const epilogue *coupling, tensor y, const transformer_tape *tape);
+
+// dx += body'(x)^T dy; the parameters' gradients are added to. The tape's `wide` is overwritten.
+void transformer_backward(ops *o, const transformer *t, tensor x, const transformer_tape *tape, tensor dy, tensor dx);
 
 #endif

@@ -187,6 +187,19 @@ tensor arena_mirror(context *ctx, tensor t, pool from, pool to)
     return t;
 }
 
+void arena_swap(context *ctx, pool a, pool b)
+{
+    for (int i = 0; i < arena_slabs(ctx, a); i++) {
+        slab *x = ctx->arenas[a].slabs[i], *y = ctx->arenas[b].slabs[i];
+        assert(x->used == y->used);
+        const slab before = *x;
+        x->buffer = y->buffer;
+        x->capacity = y->capacity;
+        y->buffer = before.buffer;
+        y->capacity = before.capacity;
+    }
+}
+
 void arena_free(context *ctx, pool p)
 {
     arena *a = &ctx->arenas[p];

@@ -146,12 +146,3 @@ bool context_dry(const context *ctx)
     return ctx->dry;
 }
 
-cost context_cost(const context *ctx)
-{
-    return ctx->total;
-}
-
-void context_reset_cost(context *ctx)
-{
-    ctx->total = (cost){0, 0};
-}

@@ -44,6 +44,9 @@ typedef struct cost {
 // Sum of the costs of all launches since the last call of context_reset_cost, dry or not.
 cost context_cost(const context *ctx);
 void context_reset_cost(context *ctx);
+// The same sum by kernel.
+typedef void context_cost_visitor(void *user, const char *kernel, cost counted);
+void context_cost_visit(const context *ctx, context_cost_visitor *visit, void *user);
 
 // ---- Memory: stacks, one for each purpose, made of slabs no larger than the device's largest allocation.
 typedef enum pool {
@@ -89,6 +92,8 @@ size_t arena_held(const context *ctx, pool p);
 void arena_mirror_create(context *ctx, pool from, pool to);
 // The tensor of the same type and extents at the same place of `to`; t lies in `from`.
 tensor arena_mirror(context *ctx, tensor t, pool from, pool to);
+// Exchanges what two pools of which one mirrors the other hold; tensors then show the other pool's values.
+void arena_swap(context *ctx, pool a, pool b);
 // Walks a pool's slabs: the fill of slab i < arena_slabs as one row of float32 values, alignment gaps included. NO_TENSOR for a slab with
 // nothing in it. Slabs of POOL_WEIGHTS, and so of its mirrors, have fewer than 2^31 values.
 int arena_slabs(const context *ctx, pool p);

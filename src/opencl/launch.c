@@ -223,15 +223,33 @@ void launch(context *ctx, kernel *k, work w, cost c, const argument *arguments, 
     }
     ctx->total.flops += c.flops;
     ctx->total.bytes += c.bytes;
+    k->counted.flops += c.flops;
+    k->counted.bytes += c.bytes;
+    if (ctx->dry || !kernel_build(ctx, k) || !set_arguments(ctx, k, arguments, count)) return;
     k->total.flops += c.flops;
     k->total.bytes += c.bytes;
     k->launches++;
-    if (ctx->dry || !kernel_build(ctx, k) || !set_arguments(ctx, k, arguments, count)) return;
     const double units = c.flops + 4 * c.bytes + 1; // a moved byte counts as four operations
     (void)launch_box(ctx, k, &w, (const size_t[3]){0, 0, 0}, groups, units / ((double)groups[0] * (double)groups[1] * (double)groups[2]));
 }
 
-// ---- profile
+// ---- costs and profile
+
+cost context_cost(const context *ctx)
+{
+    return ctx->total;
+}
+
+void context_reset_cost(context *ctx)
+{
+    ctx->total = (cost){0, 0};
+    for (kernel *k = ctx->kernels; k; k = k->next) k->counted = (cost){0, 0};
+}
+
+void context_cost_visit(const context *ctx, context_cost_visitor *visit, void *user)
+{
+    for (const kernel *k = ctx->kernels; k; k = k->next) visit(user, k->name, k->counted);
+}
 
 void context_profile_visit(context *ctx, context_profile_visitor *visit, void *user)
 {

@@ -14,7 +14,6 @@ struct trainer {
     adam_settings adam;
     training_plan plan;
     bool planning; // the session only plans
-    unsigned small_v;
     // What lives across steps, in POOL_OPERATOR from `fixed` on: the operator; the batch, its measurements and what came out; one value; Adam's.
     arena_mark fixed;
     sensing a;
@@ -42,10 +41,10 @@ static void push_fixed(trainer *t)
     const trainer_options *o = &t->options;
     context *ctx = t->ctx;
     t->fixed = arena_save(ctx, POOL_OPERATOR);
-    sensing_create(t->in.o, t->in.phi, t->in.sizes.block * t->in.sizes.block, t->in.measurements, NULL, o->height, o->width, &t->a);
+    sensing_create(t->in.o, o->phi, t->in.sizes.block * t->in.sizes.block, o->measurements, NULL, o->height, o->width, &t->a);
     t->x = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, o->batch, o->height, o->width, 1);
     t->out = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, o->batch, o->height, o->width, 1);
-    t->y = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, o->batch, 1, batch_rows(t), t->in.measurements);
+    t->y = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, o->batch, 1, batch_rows(t), o->measurements);
     t->loss = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, 1, 1, 1, 1);
     t->state = adam_push_state(t->in.o, POOL_OPERATOR);
 }
@@ -65,8 +64,8 @@ static void push_mirrors(trainer *t)
 
 static void micro_batch(trainer *t, const training_plan *p, int first, int count)
 {
-    const float weight = 1.0f / ((float)t->options.batch * (float)t->options.height * (float)t->options.width);
-    network_gradient(t->in.net, &t->a, samples(t->y, first, count), samples(t->x, first, count), &p->dial, weight, adam_scale(t->state),
+    const float share = 1.0f / ((float)t->options.batch * (float)t->options.height * (float)t->options.width);
+    network_gradient(t->in.net, &t->a, samples(t->y, first, count), samples(t->x, first, count), &p->dial, share, adam_scale(t->state),
                      t->loss, samples(t->out, first, count));
 }
 
@@ -84,18 +83,27 @@ static void optimise(trainer *t, double learning_rate)
     adam_end(o, &t->adam, t->state);
 }
 
-// One iteration, or in a plan its launches and memory. y is made of x unless it is there already.
-static void iteration(trainer *t, const training_plan *p, bool have_y, double learning_rate)
+typedef struct step_input {
+    const float *x, *y; // y null: it is made of x
+    const int32_t *perm;
+    double learning_rate;
+} step_input;
+
+// One iteration, or in a plan (nothing in the input is read) its launches and memory.
+static void iteration(trainer *t, const training_plan *p, const step_input *in)
 {
     const int batch = t->options.batch, slabs = arena_slabs(t->ctx, POOL_GRADIENTS);
     t->in.o->attention_two_pass = p->two_pass;
+    context_upload(t->ctx, t->x, in->x);
+    sensing_update(t->in.o, &t->a, in->perm);
+    if (in->y) context_upload(t->ctx, t->y, in->y);
+    else sensing_forward(t->in.o, &t->a, t->x, t->y);
     for (int i = 0; i < slabs; i++) context_fill_zero(t->ctx, arena_slab(t->ctx, POOL_GRADIENTS, i));
-    if (!have_y) sensing_forward(t->in.o, &t->a, t->x, t->y);
     for (int first = 0; first < batch; first += p->micro_batch)
         micro_batch(t, p, first, p->micro_batch < batch - first ? p->micro_batch : batch - first);
-    if (!t->options.optimiser) return;
-    optimise(t, learning_rate);
-    if (p->keep_layouts) network_renew_layouts(t->in.net);
+    if (t->options.optimiser) optimise(t, in->learning_rate);
+    if (t->options.optimiser && p->keep_layouts) network_renew_layouts(t->in.net);
+    context_step_end(t->ctx);
 }
 
 // ---- planning
@@ -123,7 +131,7 @@ static void plan_iteration(trainer *t, training_plan *p)
     push_mirrors(t);
     push_fixed(t);
     context_reset_cost(t->ctx);
-    iteration(t, p, false, 0);
+    iteration(t, p, &(step_input){0});
     p->flops = context_cost(t->ctx).flops;
     p->bytes = context_cost(t->ctx).bytes;
     take_peaks(t, p);
@@ -222,7 +230,9 @@ static idm_status choose_plan(trainer *t, const training_plan *wanted, bool *cha
         *changed = !s.found;
     }
     if (!s.found) IDM_TRY(search_plans(t, NULL, &s));
+    const unsigned small_v = t->plan.small_v;
     t->plan = s.best;
+    t->plan.small_v = small_v;
     t->plan.forward_flops = forward_flops(t);
     if (s.found) return IDM_OK;
     return status_fail(IDM_FAILED,
@@ -287,13 +297,19 @@ idm_status trainer_create(idm_session *session, const trainer_options *options, 
     trainer *t = calloc(1, sizeof *t);
     if (!t) return status_fail(IDM_FAILED, "out of memory");
     *t = (trainer){.session = session, .in = session_insides(session), .ctx = session_context(session), .options = *options};
+    if (!options->phi) {
+        t->options.phi = t->in.phi;
+        t->options.measurements = t->in.measurements;
+    }
     t->planning = !context_device(t->ctx)->device_id;
     t->adam = adam_defaults();
     t->adam.clip = options->clip;
     t->adam.decay = options->ema;
     t->adam.scaling = options->loss_scaling;
     session_forget_plan(session);
-    idm_status status = t->planning ? IDM_OK : network_find_small_v(t->in.net, &t->small_v);
+    idm_status status = IDM_OK;
+    if (wanted) network_set_small_v(t->in.net, t->plan.small_v = wanted->small_v);
+    else if (!t->planning) status = network_find_small_v(t->in.net, &t->plan.small_v);
     if (status == IDM_OK) status = choose_plan(t, wanted, changed);
     if (status == IDM_OK) status = lay_out(t);
     if (status == IDM_OK) *result = t;
@@ -317,27 +333,31 @@ idm_status trainer_prepare(trainer *t)
     if (!t->plan.keep_layouts) network_drop_layouts(t->in.net);
     else if (arena_held(t->ctx, POOL_DERIVED) == 0) IDM_TRY(keep_layouts(t));
     context_plan_begin(t->ctx);
-    iteration(t, &t->plan, false, 0);
+    iteration(t, &t->plan, &(step_input){0});
     return context_plan_commit(t->ctx);
 }
 
-idm_status trainer_watch_v(trainer *t, unsigned *chains)
+idm_status trainer_watch_v(trainer *t, bool *changed)
 {
-    const unsigned before = t->small_v;
-    IDM_TRY(network_find_small_v(t->in.net, &t->small_v));
-    *chains = t->small_v;
-    return t->small_v == before || t->plan.dial.recompute != IDM_RECOMPUTE_INVERT ? IDM_OK : trainer_prepare(t);
+    const unsigned before = t->plan.small_v;
+    *changed = false;
+    if (t->plan.dial.recompute != IDM_RECOMPUTE_INVERT) return IDM_OK;
+    IDM_TRY(network_find_small_v(t->in.net, &t->plan.small_v));
+    *changed = t->plan.small_v != before;
+    return *changed ? trainer_prepare(t) : IDM_OK;
+}
+
+void trainer_swap_average(trainer *t)
+{
+    arena_swap(t->ctx, POOL_WEIGHTS, POOL_EMA);
+    network_renew_layouts(t->in.net);
 }
 
 // ---- running
 
 void trainer_step(trainer *t, const float *x, const float *y, const int32_t *perm, double learning_rate)
 {
-    context_upload(t->ctx, t->x, x);
-    if (y) context_upload(t->ctx, t->y, y);
-    sensing_update(t->in.o, &t->a, perm);
-    iteration(t, &t->plan, y != NULL, learning_rate);
-    context_step_end(t->ctx);
+    iteration(t, &t->plan, &(step_input){x, y, perm, learning_rate});
 }
 
 idm_status trainer_read(trainer *t, trainer_state *state)

@@ -14,14 +14,18 @@ typedef struct trainer_options {
     double clip, ema;         // 0: none
     bool loss_scaling;        // precision = half
     idm_recompute recompute;
-    int micro_batch; // 0: chosen
+    int micro_batch;  // 0: chosen
+    const float *phi; // N x measurements, read by trainer_create; null: the session's
+    int measurements;
 } trainer_options;
 
-// How an iteration runs. Of plans with the same micro_batch, two_pass and inverting (or not) all give the same bits.
+// How an iteration runs. Of plans with the same micro_batch, two_pass and, where they invert, small_v, all that invert give the same bits, and
+// all that do not.
 typedef struct training_plan {
     network_dial dial;
     int micro_batch;
     bool two_pass;        // attention's backward pass (ops.h)
+    unsigned small_v;     // chains that are not inverted (network.h)
     bool keep_layouts;    // weights are kept in the layout the kernels read as well
     size_t peak;          // bytes of device memory in all
     size_t pools[POOL_COUNT], staging;
@@ -43,18 +47,22 @@ void training_plan_text(const training_plan *p, char *out, size_t size);
 // Lays out the memory again after the session used it.
 idm_status trainer_prepare(trainer *t);
 
-// Which chains cannot be inverted (network.h) as the weights are now; where that has changed, memory is laid out for it. Waits for the device.
-idm_status trainer_watch_v(trainer *t, unsigned *chains);
+// Looks again at which chains cannot be inverted, if any is; where that has changed, memory is laid out for it and *changed. Waits for the
+// device.
+idm_status trainer_watch_v(trainer *t, bool *changed);
+
+// Exchanges the weights with their moving average, for a validation of the latter; again to go back.
+void trainer_swap_average(trainer *t);
 
 // Launches a step; all arrays are copied before it returns. x (batch, height, width); y: its measurements if they are known, else null, and
 // they are made on the device. With the optimiser Adam follows; else the gradients stay in POOL_GRADIENTS.
 void trainer_step(trainer *t, const float *x, const float *y, const int32_t *perm, double learning_rate);
 
-// loss: the sum of all steps' losses since it was last set. Both wait for the device.
 typedef struct trainer_state {
-    float loss;
+    float loss; // the sum of all steps' losses since it was last set
     adam_state adam;
 } trainer_state;
+// Both wait for the device.
 idm_status trainer_read(trainer *t, trainer_state *state);
 void trainer_write(trainer *t, const trainer_state *state);
 

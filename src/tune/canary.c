@@ -76,7 +76,7 @@ static idm_status check_network(context *ctx, const idm_config *c)
     float out[CANARY_HEIGHT * CANARY_WIDTH], *values = NULL;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&sizes), &o));
     idm_status status = network_create(&o, &sizes, &n);
-    if (status == IDM_OK) status = parameters_upload(&n.parameters, canary_values, &values);
+    if (status == IDM_OK) status = parameters_upload(&n.parameters, POOL_WEIGHTS, canary_values, &values);
     if (status == IDM_OK) status = run_network(&n, &sizes, out);
     network_free(&n);
     free(values);

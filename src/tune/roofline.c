@@ -67,16 +67,16 @@ typedef struct sum {
     double seconds;
 } sum;
 
-static void add_kernel(void *user, const char *kernel, long launches, double seconds, cost total, double longest)
+static void add_kernel(void *user, const char *kernel, cost counted)
 {
     sum *s = user;
-    (void)kernel, (void)launches, (void)seconds, (void)longest;
-    s->seconds += fmax(total.flops / s->device->flops, total.bytes / s->device->bandwidth);
+    (void)kernel;
+    s->seconds += fmax(counted.flops / s->device->flops, counted.bytes / s->device->bandwidth);
 }
 
-double roofline_seconds(context *ctx, const roofline_device *device)
+double roofline_seconds(const context *ctx, const roofline_device *device)
 {
     sum s = {.device = device};
-    context_profile_visit(ctx, add_kernel, &s);
+    context_cost_visit(ctx, add_kernel, &s);
     return s.seconds;
 }

@@ -24,7 +24,7 @@ bool roofline_of(const device_info *info, roofline_device *device);
 // A device that is only described, for dry runs.
 device_info roofline_describe(const roofline_device *device);
 
-// Seconds for all that was launched in ctx since its costs were reset, dry or not.
-double roofline_seconds(context *ctx, const roofline_device *device);
+// Seconds for all that was launched in ctx since context_reset_cost, dry or not.
+double roofline_seconds(const context *ctx, const roofline_device *device);
 
 #endif
