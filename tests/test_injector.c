@@ -172,8 +172,8 @@ static void test_ddim_nan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_injector),      cmocka_unit_test(test_ddim),     cmocka_unit_test(test_injector_backward),
-        cmocka_unit_test(test_ddim_backward), cmocka_unit_test(test_ddim_nan),
+        cmocka_unit_test(test_injector),      cmocka_unit_test(test_ddim),          cmocka_unit_test(test_injector_backward),
+        cmocka_unit_test(test_ddim_backward), cmocka_unit_test(test_backward_bits), cmocka_unit_test(test_ddim_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -262,7 +262,7 @@ static void run(idm_session *s, const job *j)
 
 static size_t planned_bytes(const idm_session *s)
 {
-    size_t sum = CONTEXT_BYTES + arena_held(s->ctx, POOL_WEIGHTS);
+    size_t sum = CONTEXT_BYTES + context_staging_bytes(s->ctx) + arena_held(s->ctx, POOL_WEIGHTS);
     for (pool p = 0; p < POOL_COUNT; p++)
         if (p != POOL_WEIGHTS && p != POOL_DERIVED) sum += arena_peak(s->ctx, p);
     return sum;

@@ -223,6 +223,7 @@ void arena_destroy_all(context *ctx)
 void context_plan_begin(context *ctx)
 {
     ctx->dry = true;
+    staging_plan_begin(ctx);
     for (int p = 0; p < POOL_COUNT; p++) {
         arena_reset_peak(ctx, (pool)p);
         for (int i = 0; i < ctx->arenas[p].count; i++) {
@@ -234,7 +235,7 @@ void context_plan_begin(context *ctx)
 
 static size_t planned_bytes(const context *ctx)
 {
-    size_t sum = CONTEXT_BYTES;
+    size_t sum = CONTEXT_BYTES + context_staging_bytes(ctx);
     for (int p = 0; p < POOL_COUNT; p++)
         for (int i = 0; i < ctx->arenas[p].count; i++) {
             const slab *s = ctx->arenas[p].slabs[i];
@@ -263,5 +264,6 @@ idm_status context_plan_commit(context *ctx)
             slab *s = ctx->arenas[p].slabs[i];
             if (ctx->status == IDM_OK && s->capacity == 0 && s->high) (void)slab_allocate(ctx, (pool)p, s, s->high);
         }
+    staging_plan_commit(ctx);
     return ctx->status;
 }

@@ -48,6 +48,7 @@ void context_destroy(context *ctx)
         (void)clFinish(ctx->queue);
         launch_harvest(ctx, true);
     }
+    staging_free(ctx);
     kernel_free_all(ctx);
     program_free_all(ctx);
     arena_destroy_all(ctx);

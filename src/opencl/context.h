@@ -34,6 +34,34 @@ idm_status context_read(context *ctx, tensor t, void *target);
 void context_copy(context *ctx, tensor from, tensor to); // same bytes, different places
 void context_fill_zero(context *ctx, tensor t);
 
+// ---- Steps: what a loop that never waits for the device's newest work is made of. Copies go through staging, host memory that the device
+// reads and writes by itself. A plan finds out how much: the uploads of two steps, from its dry calls of context_upload (source may be
+// null) up to context_step_end. What no plan asked for is made when it is needed.
+//
+// As context_write, but does not wait: `source` may be reused at once, and the tensor changes after what was launched before. Blocks only
+// while the ring is full.
+void context_upload(context *ctx, tensor t, const void *source);
+
+// A copy on its way to the host. Empty ({0}) when there is none.
+typedef struct download {
+    void *event, *target;
+    size_t bytes;
+    int slot;
+} download;
+enum { DOWNLOAD_BYTES_MAX = 256, DOWNLOADS_MAX = 8 };
+// The tensor (at most DOWNLOAD_BYTES_MAX bytes) as it is after what was launched before, written to `target` by download_done or
+// download_wait, one of which has to be called until it is there. At most DOWNLOADS_MAX at once. Empty in a dry run and after an error.
+void context_download(context *ctx, tensor t, void *target, download *d);
+// True when `target` is written, or never will be: the sticky error says why. An empty download is done.
+bool download_done(context *ctx, download *d);
+idm_status download_wait(context *ctx, download *d);
+
+// The end of a step: waits for the end of the step before the last, so that at most two are under way when it returns.
+void context_step_end(context *ctx);
+
+// Bytes of staging, held or planned. They count as device memory.
+size_t context_staging_bytes(const context *ctx);
+
 // ---- Dry run: launches and copies only add up their cost, pushes only count bytes, nothing reaches the device.
 void context_set_dry(context *ctx, bool dry);
 bool context_dry(const context *ctx);
@@ -101,7 +129,8 @@ tensor arena_slab(const context *ctx, pool p, int i);
 
 // The plan: context_plan_begin sets the context dry; the caller then does all its pushes, releases and launches, and leaves no tensor
 // behind; context_plan_commit leaves dry and makes every slab exactly as large as the plan filled it, except those that were in use before,
-// which stay. The same pushes then succeed without any allocation. IDM_FAILED names the bytes needed when the device has them not.
+// which stay, and staging as large as it has to be. The same pushes then succeed without any allocation. IDM_FAILED names the bytes needed
+// when the device has them not.
 void context_plan_begin(context *ctx);
 idm_status context_plan_commit(context *ctx);
 // Frees the slabs of an unused pool.

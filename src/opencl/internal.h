@@ -48,6 +48,32 @@ typedef struct pending_launch {
 
 enum { PENDING_MAX = 1024 };
 
+// An upload on its way: its piece of the ring, [start, end).
+typedef struct pending_upload {
+    cl_event event;
+    size_t start, end;
+} pending_upload;
+
+enum { UPLOADS_MAX = 16 };
+
+// Host memory that the device copies from and to by itself, mapped as long as it lives.
+typedef struct host_memory {
+    cl_mem memory;
+    char *mapped;
+    size_t size; // bytes; 0: not made
+} host_memory;
+
+typedef struct staging {
+    host_memory ring, slots;             // of uploads; for downloads
+    size_t step, largest_step;           // bytes uploaded in a dry step so far; the most that a dry step of this plan took
+    bool downloads;                      // this plan has some
+    pending_upload uploads[UPLOADS_MAX]; // a ring, oldest at first
+    int first, count;
+    bool taken[DOWNLOADS_MAX]; // slots
+    cl_event ends[2];          // of the last two steps, the older one at `older`; or null
+    int older;
+} staging;
+
 struct context {
     device_info device;
     context_options options;
@@ -65,6 +91,7 @@ struct context {
     int unflushed;                       // launches since the last clFlush
     pending_launch pending[PENDING_MAX]; // a ring, oldest at pending_first
     int pending_first, pending_count;
+    staging staging;
 };
 
 const char *opencl_error_name(cl_int code);
@@ -84,5 +111,11 @@ void launch_flush_sometimes(context *ctx);
 
 // arena.c
 void arena_destroy_all(context *ctx);
+
+// transfer.c
+void staging_plan_begin(context *ctx);
+// Makes staging as large as the plan needs it.
+void staging_plan_commit(context *ctx);
+void staging_free(context *ctx);
 
 #endif

@@ -101,6 +101,13 @@ static void record(context *ctx, const pending_launch *p)
     clReleaseEvent(p->event);
 }
 
+static void take_oldest(context *ctx)
+{
+    record(ctx, &ctx->pending[ctx->pending_first]);
+    ctx->pending_first = (ctx->pending_first + 1) % PENDING_MAX;
+    ctx->pending_count--;
+}
+
 void launch_harvest(context *ctx, bool wait)
 {
     while (ctx->pending_count) {
@@ -110,15 +117,16 @@ void launch_harvest(context *ctx, bool wait)
         else if (clGetEventInfo(p->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) == CL_SUCCESS &&
                  state > CL_COMPLETE)
             return;
-        record(ctx, p);
-        ctx->pending_first = (ctx->pending_first + 1) % PENDING_MAX;
-        ctx->pending_count--;
+        take_oldest(ctx);
     }
 }
 
 static void keep_event(context *ctx, kernel *k, cl_event event, double units)
 {
-    if (ctx->pending_count == PENDING_MAX) launch_harvest(ctx, true);
+    if (ctx->pending_count == PENDING_MAX) { // waits for one, not for all, so that the device never runs out of work
+        (void)clWaitForEvents(1, &ctx->pending[ctx->pending_first].event);
+        take_oldest(ctx);
+    }
     ctx->pending[(ctx->pending_first + ctx->pending_count++) % PENDING_MAX] = (pending_launch){event, k, units};
 }
 

@@ -10,40 +10,51 @@ static weight upload_matrix(ops *o, const float *values, int in, int out)
     return (weight){.plain = plain, .taps = 1, .in = in, .out = out};
 }
 
-static tensor upload_indices(ops *o, const int32_t *indices, int height, int width)
+static tensor push_indices(ops *o, int height, int width)
 {
-    const tensor t = arena_push(o->ctx, POOL_OPERATOR, DTYPE_I32, 1, height, width, 1);
-    context_write(o->ctx, t, indices);
-    return t;
+    return arena_push(o->ctx, POOL_OPERATOR, DTYPE_I32, 1, height, width, 1);
+}
+
+static void invert(ops *o, const sensing *s)
+{
+    const rows_grid g = rows_plan(o, 1, s->height, s->width, 1, 2 * s->width);
+    kernel *k = kernel_get(o->ctx, "sensing", "invert", "%s", g.options);
+    LAUNCH(o->ctx, k, g.w, ((cost){0, 2 * (double)tensor_bytes(s->perm)}), ROWS(g), T(s->perm), T(s->inverse));
 }
 
 void sensing_create(ops *o, const float *phi, int block_pixels, int measurements, const int32_t *perm, int height, int width,
                     sensing *result)
 {
-    const size_t n = (size_t)block_pixels, m = (size_t)measurements, pixels = (size_t)height * (size_t)width;
+    const size_t n = (size_t)block_pixels, m = (size_t)measurements;
     float *transposed = malloc(n * m * sizeof *transposed);
-    int32_t *inverse = malloc(pixels * sizeof *inverse);
-    if (transposed && inverse) {
-        const bool dry = context_dry(o->ctx); // a plan has no values
-        for (size_t i = 0; !dry && i < n; i++)
-            for (size_t j = 0; j < m; j++) transposed[j * n + i] = phi[i * m + j];
-        for (size_t i = 0; !dry && i < pixels; i++) inverse[perm[i]] = (int32_t)i;
-        *result = (sensing){
-            .height = height,
-            .width = width,
-            .block_pixels = block_pixels,
-            .measurements = measurements,
-            .phi = upload_matrix(o, phi, block_pixels, measurements),
-            .phi_transposed = upload_matrix(o, transposed, measurements, block_pixels),
-            .perm = upload_indices(o, perm, height, width),
-            .inverse = upload_indices(o, inverse, height, width),
-        };
-    } else {
+    if (!transposed) {
         *result = (sensing){0};
         context_fail(o->ctx, IDM_FAILED, "out of memory for a sampling operator of %d x %d pixels", height, width);
+        return;
     }
+    const bool dry = context_dry(o->ctx); // a plan has no values
+    for (size_t i = 0; !dry && i < n; i++)
+        for (size_t j = 0; j < m; j++) transposed[j * n + i] = phi[i * m + j];
+    *result = (sensing){
+        .height = height,
+        .width = width,
+        .block_pixels = block_pixels,
+        .measurements = measurements,
+        .phi = upload_matrix(o, phi, block_pixels, measurements),
+        .phi_transposed = upload_matrix(o, transposed, measurements, block_pixels),
+        .perm = push_indices(o, height, width),
+        .inverse = push_indices(o, height, width),
+    };
     free(transposed);
-    free(inverse);
+    if (!dry && !perm) return;
+    context_write(o->ctx, result->perm, perm);
+    invert(o, result);
+}
+
+void sensing_update(ops *o, const sensing *s, const int32_t *perm)
+{
+    context_upload(o->ctx, s->perm, perm);
+    invert(o, s);
 }
 
 static void permute(ops *o, const sensing *s, tensor x, tensor index, tensor y)

@@ -14,9 +14,12 @@ typedef struct sensing {
 } sensing;
 
 // Uploads (POOL_OPERATOR). phi: N x M row-major; perm: H*W indices, which the caller has checked to be a permutation. The caller may keep
-// panels of phi and phi_transposed (ops/weight.h). In a dry run phi and perm may be null.
+// panels of phi and phi_transposed (ops/weight.h). perm may be null: sensing_update brings it. In a dry run phi may be null too.
 void sensing_create(ops *o, const float *phi, int block_pixels, int measurements, const int32_t *perm, int height, int width,
                     sensing *result);
+
+// Another permutation, without waiting for the device (context_upload). Planned by a dry call (perm may be null).
+void sensing_update(ops *o, const sensing *s, const int32_t *perm);
 
 void sensing_forward(ops *o, const sensing *s, tensor x, tensor y); // y = A x
 void sensing_adjoint(ops *o, const sensing *s, tensor y, tensor x); // x = A^T y
