@@ -1,7 +1,7 @@
 // A disk that fails, from outside the program: loaded by LD_PRELOAD, it counts what goes towards the disk (files opened for writing,
 // folders made, writes, flushes, syncs, renames, cuts) and makes one of them fail with ENOSPC.
 //   IDM_FAIL_AT=n       the n-th operation fails, from 1; 0 or unset: none
-//   IDM_FAIL_ON=1       and all after it
+//   IDM_FAIL_ON=1       and all after it, as on a full disk: a write() gets half its bytes out first
 //   IDM_FAIL_TRACE=f    each operation is a line "name path" (rename: "rename from to") in this file
 //   IDM_NO_EXCHANGE=1   two folders cannot be exchanged, as on many file systems
 // One thread at a time.
@@ -110,7 +110,7 @@ ssize_t write(int descriptor, const void *data, size_t size)
 {
     ssize_t (*const real)(int, const void *, size_t) = next("write");
     if (!descriptor_fails("write", descriptor)) return real(descriptor, data, size);
-    return size > 1 ? real(descriptor, data, size / 2) : -1; // as a disk that is full after half of it
+    return size > 1 && getenv("IDM_FAIL_ON") ? real(descriptor, data, size / 2) : -1;
 }
 
 size_t fwrite(const void *data, size_t size, size_t count, FILE *stream)
@@ -138,12 +138,6 @@ int fsync(int descriptor)
 {
     int (*const real)(int) = next("fsync");
     return descriptor_fails("fsync", descriptor) ? -1 : real(descriptor);
-}
-
-int ftruncate(int descriptor, off_t size)
-{
-    int (*const real)(int, off_t) = next("ftruncate");
-    return descriptor_fails("ftruncate", descriptor) ? -1 : real(descriptor, size);
 }
 
 int rename(const char *from, const char *to)
