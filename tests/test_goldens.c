@@ -36,6 +36,12 @@ static void check_tables(const char *name, double tolerance)
     golden_close(&g);
 }
 
+static void test_small(void **state)
+{
+    (void)state;
+    check_tables("small", 2e-6);
+}
+
 static void test_tiny(void **state)
 {
     (void)state;
@@ -63,6 +69,7 @@ static void test_sharp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small),
         cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_wide),
         cmocka_unit_test(test_padded),

@@ -51,6 +51,8 @@ static const char *make_archive(const char *pickled, size_t size)
 #define ONE(first, shape, strides) "\x80\2}" TEXT("\1", "a") REBUILD STORAGE("FloatStorage", "0", "\6") "K" first shape strides TAIL "s."
 #define PAIR(x, y) "K" x "K" y "\x86"
 
+#define LONG_TEXT "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234" // 85 of 255
+
 #define OPEN(literal, file) tensor_file_open(make_archive(literal, sizeof literal - 1), file)
 #define ASSERT_REFUSED(literal, words)                        \
     do {                                                      \
@@ -175,10 +177,13 @@ static void code_is_refused_by_name(void **state)
     ASSERT_REFUSED("\x80\2cposix\nsystem\n" TEXT("\2", "id") "\x85R.", "\"posix.system\"");
     ASSERT_REFUSED("\x80\2cbuiltins\neval\n" TEXT("\2", "id") "\x85R.", "\"builtins.eval\"");
     ASSERT_REFUSED("\x80\2ctorch\nload\n.", "\"torch.load\"");
-    ASSERT_REFUSED("\x80\2(icos\nsystem\n.", "opcode 0x69");                               // INST
-    ASSERT_REFUSED("\x80\2" TEXT("\2", "os") TEXT("\6", "system") "\x93.", "opcode 0x93"); // STACK_GLOBAL
-    ASSERT_REFUSED("\x80\2\x82\1.", "opcode 0x82");                                        // EXT1
-    ASSERT_REFUSED("\x80\4N.", "pickle protocol 4");
+    ASSERT_REFUSED("\x80\2(icos\nsystem\n.", "opcode 0x69");                    // INST
+    ASSERT_REFUSED("\x80\4\x8c\2os\x94\x8c\6system\x94\x93.", "\"os.system\""); // STACK_GLOBAL
+    ASSERT_REFUSED("\x80\4\x8c\14torch.FloatS\x8c\7torage\0\x93.", "unusual characters");
+    ASSERT_REFUSED("\x80\2\x82\1.", "opcode 0x82"); // EXT1
+    ASSERT_REFUSED("\x80\2\x97.", "opcode 0x97");   // NEXT_BUFFER
+    ASSERT_REFUSED("\x80\1N.", "pickle protocol 1;");
+    ASSERT_REFUSED("\x80\6N.", "pickle protocol 6;");
 }
 
 static void damaged_pickles(void **state)
@@ -210,6 +215,12 @@ static void damaged_pickles(void **state)
     ASSERT_REFUSED("\x80\2NNb.", "a state for what has none");
     ASSERT_REFUSED("\x80\2cos", "without an end");
     ASSERT_REFUSED("\x80\2co\x1bs\nx\n.", "unusual characters");
+    ASSERT_REFUSED("\x80\4\x8c\5torchN\x93.", "no text");
+    ASSERT_REFUSED("\x80\4\x8c\5torch\x93.", "stack is empty");
+    ASSERT_REFUSED("\x80\4\x8c\xff" LONG_TEXT LONG_TEXT LONG_TEXT "\x8c\1x\x93.", "too long");
+    ASSERT_REFUSED("\x80\4\x94.", "stack is empty"); // MEMOIZE
+    ASSERT_REFUSED("\x80\4\x8d\xff\xff\xff\xff\xff\xff\xff\xffxx.", "ends too early");
+    ASSERT_REFUSED("\x80\4\x95\3\0\0\0\0\0\0\0N.", "ends too early");
     ASSERT_REFUSED("\x80\2N.", "holds no dict");
     ASSERT_REFUSED("\x80\2}.", "holds no tensors");
 }
@@ -267,6 +278,33 @@ static void nested_state_dict(void **state)
     tensor_file_close(file);
 }
 
+// A state dict as protocols 4 and 5 write it: short texts, globals from the stack, a memo that counts by itself.
+static void later_protocols(void **state)
+{
+    (void)state;
+#define SHORT(length, text) "\x8c" length text "\x94"
+#define DICT                                                                                                                      \
+    "}\x94(" SHORT("\1", "a") SHORT("\14", "torch._utils") SHORT("\22", "_rebuild_tensor_v2") "\x93\x94((" SHORT("\7", "storage") \
+        SHORT("\5", "torch") SHORT("\14", "FloatStorage") "\x93\x94" SHORT("\1", "0")                                             \
+            SHORT("\3", "cpu") "K\6t\x94QK\0K\2K\3"                                                                               \
+                               "\x86\x94K\3K\1\x86\x94\x89" SHORT("\13", "collections")                                           \
+                                   SHORT("\13", "OrderedDict") "\x93\x94)R\x94t\x94R\x94"                                         \
+                                                               "\x8d\1\0\0\0\0\0\0\0"                                             \
+                                                               "b\x94h\4(h\13QK\1K\2\x85K\3\x85\x89h\20)RtR"                      \
+                                                               "C\1xB\1\0\0\0yu."
+    tensor_file *file;
+    for (int protocol = 3; protocol <= 5; protocol++) {
+        char pickled[] = "\x80\4\x95\0\0\0\0\0\0\0\0" DICT;
+        pickled[1] = (char)protocol;
+        pickled[3] = (char)(sizeof DICT - 1); // of the frame
+        if (tensor_file_open(make_archive(pickled, sizeof pickled - 1), &file) != IDM_OK) fail_msg("%s", idm_message());
+        assert_int_equal(tensor_file_count(file), 2);
+        assert_values(file, "a", six, 6);
+        assert_values(file, "b", (const float[]){2, 5}, 2);
+        tensor_file_close(file);
+    }
+}
+
 static void duplicate_and_unusable_names(void **state)
 {
     (void)state;
@@ -308,6 +346,7 @@ int main(void)
         cmocka_unit_test(bounds_of_the_machine),
         cmocka_unit_test(cycles_are_harmless),
         cmocka_unit_test(nested_state_dict),
+        cmocka_unit_test(later_protocols),
         cmocka_unit_test(duplicate_and_unusable_names),
         cmocka_unit_test(written_archive_is_read_back),
     };

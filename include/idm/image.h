@@ -16,7 +16,8 @@ typedef struct idm_image {
     uint8_t *pixels;
 } idm_image;
 
-// Reads PNG, TIFF, BMP or JPEG (by content, not by name) as 8-bit grey or RGB: palettes are resolved, alpha dropped, 16 bits reduced to 8.
+// Reads PNG, TIFF, BMP or JPEG (by content, not by name) as 8-bit grey or RGB: palettes are resolved, alpha dropped, 16 bits reduced to 8,
+// a JPEG turned upright as its EXIF orientation says.
 // IDM_BAD_INPUT: no such file, damaged, not a picture, or larger than 65535 pixels a side / 2^28 pixels. On failure *image is empty.
 IDM_API idm_status idm_image_load(const char *path, idm_image *image);
 

@@ -1,4 +1,5 @@
 #include "core/status.h"
+#include "io/exif.h"
 #include "io/image_formats.h"
 
 #include <setjmp.h>
@@ -43,23 +44,39 @@ static void watch_scans(j_common_ptr jpeg)
     longjmp(reader->back, 1);
 }
 
-static void read_rows(j_decompress_ptr jpeg, const image_file *file, jpeg_reader *reader, idm_image *image)
+static int orientation(const struct jpeg_decompress_struct *jpeg)
 {
+    for (jpeg_saved_marker_ptr m = jpeg->marker_list; m; m = m->next) {
+        const int found = exif_orientation(m->data, m->data_length);
+        if (found > 1) return found;
+    }
+    return 1;
+}
+
+static void read_rows(j_decompress_ptr jpeg, idm_image *image)
+{
+    (void)jpeg_start_decompress(jpeg);
+    while (jpeg->output_scanline < jpeg->output_height) {
+        JSAMPROW row = image->pixels + (size_t)jpeg->output_scanline * (size_t)image->width * (size_t)image->channels;
+        (void)jpeg_read_scanlines(jpeg, &row, 1);
+    }
+    (void)jpeg_finish_decompress(jpeg);
+}
+
+static void read_picture(j_decompress_ptr jpeg, const image_file *file, jpeg_reader *reader, idm_image *image)
+{
+    jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
     (void)jpeg_read_header(jpeg, TRUE);
-    const int channels = jpeg->jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
+    const int held = orientation(jpeg), channels = jpeg->jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
     if (jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK || jpeg->jpeg_color_space == JCS_UNKNOWN) {
         reader->status = status_fail(IDM_BAD_INPUT, "%s: JPEG in CMYK or unknown colours; save it as RGB", file->path);
         return;
     }
     jpeg->out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     reader->status = image_allocate(file, jpeg->image_width, jpeg->image_height, channels, image);
-    if (reader->status != IDM_OK || file->size_only) return;
-    (void)jpeg_start_decompress(jpeg);
-    while (jpeg->output_scanline < jpeg->output_height) {
-        JSAMPROW row = image->pixels + (size_t)jpeg->output_scanline * (size_t)image->width * (size_t)channels;
-        (void)jpeg_read_scanlines(jpeg, &row, 1);
-    }
-    (void)jpeg_finish_decompress(jpeg);
+    if (reader->status != IDM_OK) return;
+    if (!file->size_only) read_rows(jpeg, image);
+    reader->status = exif_turn_upright(image, held);
 }
 
 idm_status image_jpeg_decode(const image_file *file, idm_image *image)
@@ -74,7 +91,7 @@ idm_status image_jpeg_decode(const image_file *file, idm_image *image)
     jpeg.progress = &reader.progress;
     if (setjmp(reader.back) == 0) {
         jpeg_mem_src(&jpeg, file->data, file->size);
-        read_rows(&jpeg, file, &reader, image);
+        read_picture(&jpeg, file, &reader, image);
     }
     jpeg_destroy_decompress(&jpeg);
     return reader.status;

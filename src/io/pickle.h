@@ -1,6 +1,6 @@
-// Python pickles (protocol 2) as plain data. Nothing is ever called: a "call" of an allowed global becomes a node that names it and holds
-// its arguments, which the reader of the file interprets. Unknown opcodes and globals that are not on the caller's list are refused by
-// name.
+// Python pickles (protocols 2 to 5, as far as torch writes them) as plain data. Nothing is ever called: a "call" of an allowed global
+// becomes a node that names it and holds its arguments, which the reader of the file interprets. Unknown opcodes and globals that are not
+// on the caller's list are refused by name.
 #ifndef IO_PICKLE_H
 #define IO_PICKLE_H
 
