@@ -2,7 +2,8 @@
 //
 // GroupNorm is three kernels:
 //   group_norm_chunks  per channel and chunk of CHUNK pixels: mean and squared deviation m2        -> partials [n][chunks][2][channels]
-//   group_norm_merge   per sample and group: all of them merged (Chan et al. 1979), gamma and beta -> affine [n][2][channels]
+//   group_norm_merge   per sample and group: all of them merged (Chan et al. 1979), gamma and beta -> affine [n][2][channels]; for the
+//                      gradient (norm_backward.cl) mean and 1 / sqrt(var + eps) instead           -> moments [n][2][channels]
 //   group_norm_apply   y = x scale + shift, SiLU
 // Chunks are of one size on every device, so the result depends neither on its number of cores nor on how launches are cut.
 #include "common.clh"
@@ -17,6 +18,9 @@
 #endif
 #ifndef MERGE_ITEMS
 #define MERGE_ITEMS 64 // items per group of channels; 1 on CPUs
+#endif
+#ifndef MOMENTS
+#define MOMENTS 0 // 1: group_norm_merge writes moments
 #endif
 #ifndef SILU
 #define SILU 0 // 1: followed by SiLU
@@ -110,8 +114,13 @@ void group_norm_merge(const int pixels, const int channels, const int chunks, co
 
     const float scale = 1.0f / sqrt(variance + eps);
     for (int c = first + item; c < first + group_channels; c += MERGE_ITEMS) {
+#if MOMENTS
+        affine[c] = mean;
+        affine[channels + c] = scale;
+#else
         affine[c] = gamma[c] * scale;
         affine[channels + c] = fma(-mean, gamma[c] * scale, beta[c]);
+#endif
     }
 }
 
