@@ -42,7 +42,7 @@
 #define CHANNEL_TILES ((HEAD + 7) / 8)
 #define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
 #define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
-// For dQ: vectors along channels, and as many rows as registers allow.
+// Vectors along channels, and for dQ as many rows as registers allow.
 #define CHANNEL_VECTORS ((HEAD + 15) / 16)
 #if CHANNEL_VECTORS <= 2
 #define QUERY_TILE 12
@@ -58,14 +58,42 @@
 #define QUERY_TILE 3
 #endif
 
-// Rows `first` .. `first + count - 1`, times `factor`; those up to `padded` repeat the last one.
+// Vectors of a row's channels; the last one overlaps the one before it where HEAD is no multiple of 16.
+#if HEAD < 16
+inline float16 load_channels(__global const float *row, const int vector)
+{
+    float channels[16];
+    for (int c = 0; c < 16; c++) channels[c] = c < HEAD ? row[c] : 0.0f;
+    return vload16(0, channels);
+}
+inline void store_channels(const float16 value, __global float *row, const int vector)
+{
+    for (int c = 0; c < HEAD; c++) row[c] = ((const float *)&value)[c];
+}
+#else
+#define VECTOR_CHANNEL(vector) min(16 * (vector), HEAD - 16)
+inline float16 load_channels(__global const float *row, const int vector)
+{
+    return vload16(0, row + VECTOR_CHANNEL(vector));
+}
+inline void store_channels(const float16 value, __global float *row, const int vector)
+{
+    vstore16(value, 0, row + VECTOR_CHANNEL(vector));
+}
+#endif
+
+// `count` rows, times `factor`; those up to `padded` repeat the last one.
 inline void load_rows(__global const float *restrict from, const int stride, const int count, const int padded, const float factor,
                       float rows[OTHERS][HEAD])
 {
     for (int i = 0; i < padded; i++) {
         __global const float *row = from + min(i, count - 1) * stride;
-        #pragma unroll
+#if HEAD < 16
         for (int c = 0; c < HEAD; c++) rows[i][c] = row[c] * factor;
+#else
+        #pragma unroll
+        for (int v = 0; v < CHANNEL_VECTORS; v++) vstore16(load_channels(row, v) * factor, 0, rows[i] + VECTOR_CHANNEL(v));
+#endif
     }
 }
 
@@ -75,20 +103,19 @@ inline void load_lanes(__global const float *restrict from, const int stride, co
 {
     for (int i = 0; i < tiles * LANES; i++) {
         __global const float *row = from + min(i, count - 1) * stride;
+        #pragma unroll
         for (int c = 0; c < HEAD; c++) ((float *)lanes[i / LANES][c])[i % LANES] = row[c] * factor;
     }
 }
 
-// acc[row][v] += sum over channels of rows * own.
-inline void add_products(const float rows[ROW_TILE][HEAD], const float16 own[HEAD][VECTORS], float16 acc[ROW_TILE][VECTORS])
-{
-    #pragma unroll 4
-    for (int c = 0; c < HEAD; c++)
-        #pragma unroll
-        for (int i = 0; i < ROW_TILE; i++)
-            #pragma unroll
-            for (int v = 0; v < VECTORS; v++) acc[i][v] = fma((float16)(rows[i][c]), own[c][v], acc[i][v]);
-}
+// acc[row][v] += sum over channels of rows * own. Not a function: not every compiler would inline it, and acc has to stay in registers.
+#define ADD_PRODUCTS(rows, own, acc)                                                                                                       \
+    _Pragma("unroll 4")                                                                                                                    \
+    for (int c = 0; c < HEAD; c++)                                                                                                         \
+        _Pragma("unroll")                                                                                                                  \
+        for (int i = 0; i < ROW_TILE; i++)                                                                                                 \
+            _Pragma("unroll")                                                                                                              \
+            for (int v = 0; v < VECTORS; v++) acc[i][v] = fma((float16)((rows)[i][c]), (own)[c][v], acc[i][v])
 
 #define GRADIENT_TILES (PASS == BACKWARD_ALL ? OWN_TILES : 1) // of dS that are kept
 
@@ -112,7 +139,7 @@ inline void weights(const float rows_a[OTHERS][HEAD], const float rows_b[OTHERS]
         for (int i = 0; i < ROW_TILE; i++)
             #pragma unroll
             for (int v = 0; v < VECTORS; v++) acc[i][v] = START_VALUE(minus_lse, tile, row + i, v);
-        add_products(rows_a + row, own_a, acc);
+        ADD_PRODUCTS(rows_a + row, own_a, acc);
         #pragma unroll
         for (int i = 0; i < ROW_TILE; i++)
             #pragma unroll
@@ -120,7 +147,7 @@ inline void weights(const float rows_a[OTHERS][HEAD], const float rows_b[OTHERS]
                 weight[row + i][v] = exp2_negative(acc[i][v]);
                 acc[i][v] = START_VALUE(minus_delta, tile, row + i, v);
             }
-        add_products(rows_b + row, own_b, acc);
+        ADD_PRODUCTS(rows_b + row, own_b, acc);
         #pragma unroll
         for (int i = 0; i < ROW_TILE; i++)
             #pragma unroll
@@ -165,16 +192,19 @@ inline void store_lanes(const float16 total[OWN_TILES][CHANNEL_TILES][CHANNEL_TI
 }
 
 // dq of a block of queries, written or added to: sum over the owned keys of gradient * key.
-inline void store_queries(const float16 gradient[OTHERS][GRADIENT_TILES][VECTORS], const float16 keys[OWNED][CHANNEL_VECTORS], const int own_count,
-                          const int count, const int add, __global float *restrict to, const int stride)
+inline void store_queries(const float16 gradient[OTHERS][GRADIENT_TILES][VECTORS], const float16 keys[OWNED][CHANNEL_VECTORS],
+                          const int own_count, const int count, const int add, __global float *restrict to, const int stride)
 {
     for (int row = 0; row < count; row += QUERY_TILE) {
         const float *factor = (const float *)gradient[row];
-        float16 acc[QUERY_TILE][CHANNEL_VECTORS];
+        float16 acc[QUERY_TILE][CHANNEL_VECTORS], before[QUERY_TILE][CHANNEL_VECTORS];
         #pragma unroll
         for (int i = 0; i < QUERY_TILE; i++)
             #pragma unroll
-            for (int v = 0; v < CHANNEL_VECTORS; v++) acc[i][v] = 0.0f;
+            for (int v = 0; v < CHANNEL_VECTORS; v++) acc[i][v] = before[i][v] = 0.0f;
+        for (int i = 0; i < QUERY_TILE && add; i++) // on their way from memory while the sums are made
+            #pragma unroll
+            for (int v = 0; v < CHANNEL_VECTORS; v++) before[i][v] = load_channels(to + min(row + i, count - 1) * stride, v);
         for (int key = 0; key < own_count; key++)
             #pragma unroll
             for (int i = 0; i < QUERY_TILE; i++)
@@ -182,14 +212,10 @@ inline void store_queries(const float16 gradient[OTHERS][GRADIENT_TILES][VECTORS
                 for (int v = 0; v < CHANNEL_VECTORS; v++)
                     acc[i][v] = fma((float16)(factor[i * OWNED + key]), keys[key][v], acc[i][v]);
         #pragma unroll
-        for (int i = 0; i < QUERY_TILE; i++) {
-            if (row + i >= count) break;
-            __global float *values = to + (row + i) * stride;
+        for (int i = 0; i < QUERY_TILE; i++)
             #pragma unroll
             for (int v = 0; v < CHANNEL_VECTORS; v++)
-                #pragma unroll
-                for (int c = 0; c < min(16, HEAD - 16 * v); c++) values[16 * v + c] = ((const float *)acc[i])[16 * v + c] + (add ? values[16 * v + c] : 0.0f);
-        }
+                if (row + i < count) store_channels(before[i][v] + acc[i][v], to + (row + i) * stride, v);
     }
 }
 
@@ -224,7 +250,6 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
 #endif
 #if PASS == BACKWARD_ALL
     float16 keys[OWNED][CHANNEL_VECTORS];
-    for (int i = 0; i < OWNED * CHANNEL_VECTORS; i++) ((float16 *)keys)[i] = 0.0f;
     for (int i = 0; i < OTHERS * OWN_TILES * VECTORS; i++) ((float16 *)gradient)[i] = 0.0f; // rows past the last one are read
 #endif
     for (int own = own_first; own < own_last; own += OWNED) {
@@ -245,7 +270,8 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
         for (int i = 0; i < OWN_TILES * CHANNEL_TILES * CHANNEL_TILE * VECTORS; i++) ((float16 *)total_a)[i] = 0.0f;
 #if PASS == BACKWARD_ALL
         for (int i = 0; i < own_count; i++)
-            for (int c = 0; c < HEAD; c++) ((float *)keys[i])[c] = k[(own + i) * stride + c] * (scale * M_LN2_F);
+            #pragma unroll
+            for (int j = 0; j < CHANNEL_VECTORS; j++) keys[i][j] = load_channels(k + (own + i) * stride, j) * (scale * M_LN2_F);
 #endif
         for (int other = other_first; other < other_last; other += OTHERS) {
             const int count = min(OTHERS, other_last - other), padded = (count + ROW_TILE - 1) / ROW_TILE * ROW_TILE;
