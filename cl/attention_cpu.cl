@@ -6,13 +6,11 @@
 // softmax (Milakov & Gimelshein 2018): maximum and sum run vertically, no lane ever talks to another. Values of K and V are broadcast.
 // Both products keep a tile of 8 x VECTORS accumulators in registers.
 // Groups: (ceil(tokens / QUERIES), heads, samples).
+#include "attention.clh"
 #include "common.clh"
 
 #ifndef HEAD
 #define HEAD 40 // head size, 1 to 128
-#endif
-#ifndef EXACT
-#define EXACT 0 // 1: the device's exp2
 #endif
 #ifndef VECTORS
 #define VECTORS 3 // float16 vectors in a tile of queries: 3 fills 24 of 32 vector registers with accumulators
@@ -30,25 +28,6 @@
 #define CHANNEL_TILES ((HEAD + 7) / 8)
 #define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
 #define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
-
-// 2^x for x <= 0 to 1.4 ulp; vanishes (below 2^-126, 0 from -127 on) where float32 would be subnormal.
-// x = n + f, |f| <= 1/2; 2^f by a minimax polynomial p with p(0) = 1 exactly, so that x = -127 gives +0.
-inline float16 exp2_negative(float16 x)
-{
-#if EXACT
-    return exp2(x);
-#else
-    x = max(x, -127.0f);
-    const float16 shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits of the sum are the nearest integer
-    const float16 f = x - (shifted - 12582912.0f);
-    float16 p = fma(f, (float16)(0.001326472731307149f), (float16)(0.009671512991189957f));
-    p = fma(p, f, (float16)(0.05550733581185341f));
-    p = fma(p, f, (float16)(0.24022242426872253f));
-    p = fma(p, f, (float16)(0.6931470036506653f));
-    p = fma(p, f, (float16)(1.0f));
-    return as_float16(as_int16(p) + (as_int16(shifted) << 23));
-#endif
-}
 
 // Copies a block of keys or values out of rows that may lie a page apart: all query tiles read it, and address translation would not keep up.
 // Rows from `count` on repeat the last one.

@@ -1,6 +1,9 @@
 #include "ops/attention.h"
 
+#include "ops/rows.h"
 #include <math.h>
+
+enum { HEAD_SIZE_MOST = 128 };
 
 typedef struct attention_call {
     tensor q, k, v, out, lse;
@@ -56,13 +59,16 @@ static void attention_generic(ops *o, const attention_call *a)
     launch_attention(o, a, k, 1, items, 1);
 }
 
+static bool heads_fit(ops *o, int channels, int heads)
+{
+    if (heads >= 1 && channels % heads == 0 && channels >= heads && channels / heads <= HEAD_SIZE_MOST) return true;
+    context_fail(o->ctx, IDM_USAGE, "attention: %d channels in %d heads; a head has 1 to %d channels", channels, heads, HEAD_SIZE_MOST);
+    return false;
+}
+
 void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int heads, tensor out, tensor lse)
 {
-    enum { HEAD_SIZE_MOST = 128 };
-    if (heads < 1 || out.c % heads != 0 || out.c < heads || out.c / heads > HEAD_SIZE_MOST) {
-        context_fail(o->ctx, IDM_USAGE, "attention: %d channels in %d heads; a head has 1 to %d channels", out.c, heads, HEAD_SIZE_MOST);
-        return;
-    }
+    if (!heads_fit(o, out.c, heads)) return;
     const attention_call call = {q, k, v, out, lse, stride, heads, out.c / heads, out.h * out.w};
     switch (o->table.attention) {
     case VARIANT_CPU:
@@ -75,4 +81,99 @@ void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int hea
         attention_generic(o, &call);
         break;
     }
+}
+
+// ---- backward
+
+typedef struct backward_call {
+    tensor q, k, v, out, lse, dout, dq, dk, dv, delta;
+    int stride, gradient_stride, heads, head_size, tokens;
+} backward_call;
+
+// Whose tokens a work-group owns and what it makes of them; the PASS of cl/attention_*_backward.cl.
+typedef enum backward_pass { BACKWARD_ALL, BACKWARD_KEYS, BACKWARD_QUERIES } backward_pass;
+
+typedef struct backward_kernel {
+    kernel *k;
+    size_t block; // tokens that a work-group owns at a time
+    size_t local_0, local_1;
+} backward_kernel;
+
+static backward_kernel backward_cpu(ops *o, const backward_call *a, backward_pass pass)
+{
+    enum { OWNED = 192 }; // cl/attention_cpu_backward.cl
+    kernel *k = kernel_get(o->ctx, "attention_cpu_backward", "attention_backward", "-DHEAD=%d -DEXACT=%d -DPASS=%d", a->head_size, o->exact,
+                           (int)pass);
+    return (backward_kernel){k, OWNED, 1, 1};
+}
+
+static backward_kernel backward_choose(ops *o, const backward_call *a, backward_pass pass)
+{
+    switch (o->table.attention) {
+    case VARIANT_CPU:
+    case VARIANT_GPU:
+    default:
+        return backward_cpu(o, a, pass);
+    }
+}
+
+// Slices of the keys, and of the queries, of one head: enough that every unit of the device has work, and that a work-group has little
+// enough of it for the longest allowed launch.
+static size_t backward_slices(const ops *o, const backward_call *a)
+{
+    enum { GROUPS_PER_UNIT = 4, SLICES_MOST = 64 };
+    static const double GROUP_FLOPS_MOST = 1e9;
+    const size_t wanted = GROUPS_PER_UNIT * (size_t)context_device(o->ctx)->compute_units, heads = (size_t)a->heads * (size_t)a->out.n;
+    const size_t parallel = ceil_div(wanted, heads), most = parallel < SLICES_MOST ? parallel : SLICES_MOST;
+    const size_t brief = (size_t)(a->tokens * sqrt(10.0 * a->head_size / GROUP_FLOPS_MOST)) + 1;
+    return most > brief ? most : brief;
+}
+
+static void launch_backward(ops *o, const backward_call *a, const backward_kernel *b, double products, size_t own_span, size_t other_span,
+                            size_t slices, size_t shift)
+{
+    const size_t groups = ceil_div((size_t)a->tokens, own_span);
+    const double values = (double)tensor_elements(a->out), share = 1 / (double)slices;
+    const cost c = {.flops = 2 * products * share * a->tokens * values, .bytes = 7 * share * values * sizeof(float)};
+    const work w = {.groups = {groups, (size_t)a->heads, (size_t)a->out.n}, .local = {b->local_0, b->local_1}};
+    LAUNCH(o->ctx, b->k, w, c, T(a->q), T(a->k), T(a->v), T(a->lse), T(a->delta), T(a->dout), T(a->dq), T(a->dk), T(a->dv), I(a->tokens),
+           I(a->stride), I(a->gradient_stride), I(a->heads), F((float)(M_LOG2E / sqrt(a->head_size))), I((int)own_span), I((int)other_span),
+           I((int)slices), I((int)shift));
+}
+
+// Launch after launch, the slices of queries move on by one against the slices of keys, so that no two groups add to the same dQ at once.
+static void backward_one_pass(ops *o, const backward_call *a)
+{
+    const backward_kernel b = backward_choose(o, a, BACKWARD_ALL);
+    const size_t tokens = (size_t)a->tokens, span = ceil_div(ceil_div(tokens, backward_slices(o, a)), b.block) * b.block;
+    const size_t slices = ceil_div(tokens, span);
+    for (size_t shift = 0; shift < slices; shift++) launch_backward(o, a, &b, 5, span, span, slices, shift);
+}
+
+static void backward_two_pass(ops *o, const backward_call *a)
+{
+    const backward_kernel keys = backward_choose(o, a, BACKWARD_KEYS), queries = backward_choose(o, a, BACKWARD_QUERIES);
+    launch_backward(o, a, &keys, 4, keys.block, (size_t)a->tokens, 1, 0);
+    launch_backward(o, a, &queries, 3, queries.block, (size_t)a->tokens, 1, 0);
+}
+
+static void launch_delta(ops *o, const backward_call *a)
+{
+    const rows_grid g = rows_plan(o, a->out.n, a->tokens * a->heads, a->head_size, ops_pointwise_width(o, a->head_size), 2 * a->head_size);
+    kernel *k = kernel_get(o->ctx, "attention_delta", "attention_delta", "%s", g.options);
+    const cost c = {2 * (double)tensor_elements(a->out), 2 * (double)tensor_bytes(a->out) + (double)tensor_bytes(a->delta)};
+    LAUNCH(o->ctx, k, g.w, c, ROWS(g), I(a->heads), T(a->dout), T(a->out), T(a->delta));
+}
+
+void attention_backward(ops *o, tensor q, tensor k, tensor v, int stride, int heads, tensor out, tensor lse, tensor dout, tensor dq,
+                        tensor dk, tensor dv, int gradient_stride)
+{
+    if (!heads_fit(o, out.c, heads)) return;
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const tensor delta = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, out.n, heads, out.h * out.w, 1);
+    const backward_call call = {q, k, v, out, lse, dout, dq, dk, dv, delta, stride, gradient_stride, heads, out.c / heads, out.h * out.w};
+    launch_delta(o, &call);
+    if (o->attention_two_pass) backward_two_pass(o, &call);
+    else backward_one_pass(o, &call);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

@@ -10,4 +10,10 @@
 // as the backward pass needs it.
 void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int heads, tensor out, tensor lse);
 
+// The gradients of a loss L, from dout = dL/dout. q, k, v, stride, heads, out, lse: exactly as attention_forward read and wrote them (lse
+// is required). dout: dense, as out. dq, dk, dv: rows `gradient_stride` floats apart (they may be column slices of one matrix),
+// overwritten; they overlap nothing else. Scratch: one float for each query and head. o->attention_two_pass: see ops.h.
+void attention_backward(ops *o, tensor q, tensor k, tensor v, int stride, int heads, tensor out, tensor lse, tensor dout, tensor dq,
+                        tensor dk, tensor dv, int gradient_stride);
+
 #endif

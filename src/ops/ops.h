@@ -27,8 +27,9 @@ typedef struct variant_table {
 typedef struct ops {
     context *ctx;
     variant_table table;
-    bool exact;   // math = exact: no approximated exp or erf, no Winograd
-    tensor zeros; // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
+    bool exact;              // math = exact: no approximated exp or erf, no Winograd
+    bool attention_two_pass; // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
+    tensor zeros;            // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
 } ops;
 
 // Chooses the table from the device class (`variants` auto: cpu for CPUs with vectors, gpu for GPUs, generic otherwise) and makes what all

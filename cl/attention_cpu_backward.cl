@@ -1,0 +1,308 @@
+// Backward pass of fused self-attention, CPU variant. Per head, P = softmax(Q K^T / sqrt(HEAD)) made again from lse, dP = dO V^T,
+//   dS = P (dP - delta),   dV = P^T dO,   dK = dS^T Q / sqrt(HEAD),   dQ = dS K / sqrt(HEAD).
+//   q, k, v, lse, tokens, stride, heads, scale: as attention_cpu.cl. dout: dense rows of heads * HEAD. delta: [sample][head][token], the
+//   row sums of dO * O (attention_delta.cl). dq, dk, dv: rows gradient_stride floats apart.
+// PASS says whose tokens a group owns; it walks the `other` ones:
+//   BACKWARD_ALL      keys, walks queries; writes dK and dV, adds to dQ
+//   BACKWARD_KEYS     keys, walks queries; writes dK and dV
+//   BACKWARD_QUERIES  queries, walks keys; writes dQ
+// Group g owns the tokens from g * own_span and walks those from (g + shift) % slices * other_span. In BACKWARD_ALL the host launches shift =
+// 0 .. slices - 1 one after another with both spans the same: no two groups of a launch add to the same rows, and each row sees the same order
+// of additions on every run. Where shift > 0, dK and dV are added to what earlier launches wrote.
+//
+// One work-item per group. Owned tokens lie in vector lanes, OWN_TILES tiles of LANES of them in a block; other tokens are rows whose values are
+// broadcast, OTHERS at a time. The products that sum over channels or over other tokens keep a tile of 8 x VECTORS accumulators in registers,
+// dQ, which sums over owned tokens, a tile of QUERY_TILE rows x all channels. No lane ever talks to another.
+// Groups: (ceil(tokens / own_span), heads, samples).
+#include "attention.clh"
+#include "common.clh"
+
+#define BACKWARD_ALL 0
+#define BACKWARD_KEYS 1
+#define BACKWARD_QUERIES 2
+#ifndef PASS
+#define PASS BACKWARD_ALL
+#endif
+#ifndef HEAD
+#define HEAD 40 // head size, 1 to 128
+#endif
+#ifndef VECTORS
+#define VECTORS 3 // float16 vectors in a tile of owned tokens: 3 fills 24 of 32 vector registers with accumulators
+#endif
+#ifndef OWN_TILES
+#define OWN_TILES 4 // tiles of owned tokens that share one copy of the rows
+#endif
+#ifndef OTHERS
+#define OTHERS 120 // rows per block, a multiple of ROW_TILE and of QUERY_TILE
+#endif
+#define LANES (16 * VECTORS)
+#define OWNED (OWN_TILES * LANES)
+#define ROW_TILE 8
+// Channels are cut into equal tiles of at most 8; where that does not come out even the last tile overlaps the one before it.
+#define CHANNEL_TILES ((HEAD + 7) / 8)
+#define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
+#define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
+// Vectors along channels, and for dQ as many rows as registers allow.
+#define CHANNEL_VECTORS ((HEAD + 15) / 16)
+#if CHANNEL_VECTORS <= 2
+#define QUERY_TILE 12
+#elif CHANNEL_VECTORS == 3
+#define QUERY_TILE 8
+#elif CHANNEL_VECTORS == 4
+#define QUERY_TILE 6
+#elif CHANNEL_VECTORS == 5
+#define QUERY_TILE 5
+#elif CHANNEL_VECTORS == 6
+#define QUERY_TILE 4
+#else
+#define QUERY_TILE 3
+#endif
+
+// Vectors of a row's channels; the last one overlaps the one before it where HEAD is no multiple of 16.
+#if HEAD < 16
+inline float16 load_channels(__global const float *row, const int vector)
+{
+    float channels[16];
+    for (int c = 0; c < 16; c++) channels[c] = c < HEAD ? row[c] : 0.0f;
+    return vload16(0, channels);
+}
+inline void store_channels(const float16 value, __global float *row, const int vector)
+{
+    for (int c = 0; c < HEAD; c++) row[c] = ((const float *)&value)[c];
+}
+#else
+#define VECTOR_CHANNEL(vector) min(16 * (vector), HEAD - 16)
+inline float16 load_channels(__global const float *row, const int vector)
+{
+    return vload16(0, row + VECTOR_CHANNEL(vector));
+}
+inline void store_channels(const float16 value, __global float *row, const int vector)
+{
+    vstore16(value, 0, row + VECTOR_CHANNEL(vector));
+}
+#endif
+
+// `count` rows, times `factor`; those up to `padded` repeat the last one.
+inline void load_rows(__global const float *restrict from, const int stride, const int count, const int padded, const float factor,
+                      float rows[OTHERS][HEAD])
+{
+    for (int i = 0; i < padded; i++) {
+        __global const float *row = from + min(i, count - 1) * stride;
+#if HEAD < 16
+        for (int c = 0; c < HEAD; c++) rows[i][c] = row[c] * factor;
+#else
+        #pragma unroll
+        for (int v = 0; v < CHANNEL_VECTORS; v++) vstore16(load_channels(row, v) * factor, 0, rows[i] + VECTOR_CHANNEL(v));
+#endif
+    }
+}
+
+// The same for owned tokens, channel by channel, all lanes of `tiles` tiles filled.
+inline void load_lanes(__global const float *restrict from, const int stride, const int count, const int tiles, const float factor,
+                       float16 lanes[OWN_TILES][HEAD][VECTORS])
+{
+    for (int i = 0; i < tiles * LANES; i++) {
+        __global const float *row = from + min(i, count - 1) * stride;
+        #pragma unroll
+        for (int c = 0; c < HEAD; c++) ((float *)lanes[i / LANES][c])[i % LANES] = row[c] * factor;
+    }
+}
+
+// acc[row][v] += sum over channels of rows * own. Not a function: not every compiler would inline it, and acc has to stay in registers.
+#define ADD_PRODUCTS(rows, own, acc)                                                                                                       \
+    _Pragma("unroll 4")                                                                                                                    \
+    for (int c = 0; c < HEAD; c++)                                                                                                         \
+        _Pragma("unroll")                                                                                                                  \
+        for (int i = 0; i < ROW_TILE; i++)                                                                                                 \
+            _Pragma("unroll")                                                                                                              \
+            for (int v = 0; v < VECTORS; v++) acc[i][v] = fma((float16)((rows)[i][c]), (own)[c][v], acc[i][v])
+
+#define GRADIENT_TILES (PASS == BACKWARD_ALL ? OWN_TILES : 1) // of dS that are kept
+
+// What of each query goes into its scores and gradients from the start: own queries lie in lanes, others in rows.
+#if PASS == BACKWARD_QUERIES
+#define START_VALUE(values, tile, row, v) (values)[tile][v]
+typedef float16 query_values[OWN_TILES][VECTORS];
+#else
+#define START_VALUE(values, tile, row, v) (float16)((values)[row])
+typedef float query_values[OTHERS];
+#endif
+
+// weight = P, gradient = dS of one tile of owned tokens.
+inline void weights(const float rows_a[OTHERS][HEAD], const float rows_b[OTHERS][HEAD], const float16 own_a[HEAD][VECTORS],
+                    const float16 own_b[HEAD][VECTORS], const query_values minus_lse, const query_values minus_delta, const int tile,
+                    const int count, float16 weight[OTHERS][VECTORS], float16 gradient[OTHERS][GRADIENT_TILES][VECTORS])
+{
+    for (int row = 0; row < count; row += ROW_TILE) {
+        float16 acc[ROW_TILE][VECTORS];
+        #pragma unroll
+        for (int i = 0; i < ROW_TILE; i++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) acc[i][v] = START_VALUE(minus_lse, tile, row + i, v);
+        ADD_PRODUCTS(rows_a + row, own_a, acc);
+        #pragma unroll
+        for (int i = 0; i < ROW_TILE; i++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) {
+                weight[row + i][v] = exp2_negative(acc[i][v]);
+                acc[i][v] = START_VALUE(minus_delta, tile, row + i, v);
+            }
+        ADD_PRODUCTS(rows_b + row, own_b, acc);
+        #pragma unroll
+        for (int i = 0; i < ROW_TILE; i++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) gradient[row + i][tile % GRADIENT_TILES][v] = weight[row + i][v] * acc[i][v];
+    }
+}
+
+// total += sum over rows of row * factor, for one tile of owned tokens; factors of a row lie `pitch` vectors apart. The rows are summed by
+// themselves first: a single chain of tens of thousands of terms would round ten times worse.
+inline void accumulate(const float rows[OTHERS][HEAD], const float16 *factor, const int pitch, const int count,
+                       float16 total[CHANNEL_TILES][CHANNEL_TILE][VECTORS])
+{
+    for (int tile = 0; tile < CHANNEL_TILES; tile++) {
+        const int first = FIRST_CHANNEL(tile);
+        float16 acc[CHANNEL_TILE][VECTORS];
+        #pragma unroll
+        for (int c = 0; c < CHANNEL_TILE; c++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) acc[c][v] = 0.0f;
+        for (int row = 0; row < count; row++)
+            #pragma unroll
+            for (int c = 0; c < CHANNEL_TILE; c++)
+                #pragma unroll
+                for (int v = 0; v < VECTORS; v++) acc[c][v] = fma((float16)(rows[row][first + c]), factor[row * pitch + v], acc[c][v]);
+        #pragma unroll
+        for (int c = 0; c < CHANNEL_TILE; c++)
+            #pragma unroll
+            for (int v = 0; v < VECTORS; v++) total[tile][c][v] += acc[c][v];
+    }
+}
+
+// Writes or adds the totals of `count` owned tokens, times `factor`.
+inline void store_lanes(const float16 total[OWN_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS], const int count, const float factor,
+                        const int add, __global float *restrict to, const int stride)
+{
+    for (int i = 0; i < count; i++)
+        for (int tile = 0; tile < CHANNEL_TILES; tile++)
+            for (int c = tile * CHANNEL_TILE - FIRST_CHANNEL(tile); c < CHANNEL_TILE; c++) {
+                __global float *value = to + i * stride + FIRST_CHANNEL(tile) + c;
+                *value = fma(((const float *)total[i / LANES][tile][c])[i % LANES], factor, add ? *value : 0.0f);
+            }
+}
+
+// dq of a block of queries, written or added to: sum over the owned keys of gradient * key.
+inline void store_queries(const float16 gradient[OTHERS][GRADIENT_TILES][VECTORS], const float16 keys[OWNED][CHANNEL_VECTORS],
+                          const int own_count, const int count, const int add, __global float *restrict to, const int stride)
+{
+    for (int row = 0; row < count; row += QUERY_TILE) {
+        const float *factor = (const float *)gradient[row];
+        float16 acc[QUERY_TILE][CHANNEL_VECTORS], before[QUERY_TILE][CHANNEL_VECTORS];
+        #pragma unroll
+        for (int i = 0; i < QUERY_TILE; i++)
+            #pragma unroll
+            for (int v = 0; v < CHANNEL_VECTORS; v++) acc[i][v] = before[i][v] = 0.0f;
+        for (int i = 0; i < QUERY_TILE && add; i++) // on their way from memory while the sums are made
+            #pragma unroll
+            for (int v = 0; v < CHANNEL_VECTORS; v++) before[i][v] = load_channels(to + min(row + i, count - 1) * stride, v);
+        for (int key = 0; key < own_count; key++)
+            #pragma unroll
+            for (int i = 0; i < QUERY_TILE; i++)
+                #pragma unroll
+                for (int v = 0; v < CHANNEL_VECTORS; v++)
+                    acc[i][v] = fma((float16)(factor[i * OWNED + key]), keys[key][v], acc[i][v]);
+        #pragma unroll
+        for (int i = 0; i < QUERY_TILE; i++)
+            #pragma unroll
+            for (int v = 0; v < CHANNEL_VECTORS; v++)
+                if (row + i < count) store_channels(before[i][v] + acc[i][v], to + (row + i) * stride, v);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(const float, v), TENSOR(const float, lse),
+                        TENSOR(const float, delta), TENSOR(const float, dout), TENSOR(float, dq), TENSOR(float, dk), TENSOR(float, dv),
+                        const int tokens, const int stride, const int gradient_stride, const int heads, const float scale, const int own_span,
+                        const int other_span, const int slices, const int shift)
+{
+    const int slice = GROUP_ID(0), head = GROUP_ID(1), own_first = slice * own_span, own_last = min(own_first + own_span, tokens);
+    const int other_first = (slice + shift) % slices * other_span, other_last = min(other_first + other_span, tokens);
+    const size_t row = (size_t)GROUP_ID(2) * tokens; // the sample's first
+    const int dout_stride = heads * HEAD;
+    START(q); START(k); START(v); START(lse); START(delta); START(dout); START(dq); START(dk); START(dv);
+    q += row * stride + head * HEAD;
+    k += row * stride + head * HEAD;
+    v += row * stride + head * HEAD;
+    lse += row * heads + head * tokens;
+    delta += row * heads + head * tokens;
+    dout += row * dout_stride + head * HEAD;
+    dq += row * gradient_stride + head * HEAD;
+    dk += row * gradient_stride + head * HEAD;
+    dv += row * gradient_stride + head * HEAD;
+
+    float rows_a[OTHERS][HEAD], rows_b[OTHERS][HEAD];
+    float16 own_a[OWN_TILES][HEAD][VECTORS], own_b[OWN_TILES][HEAD][VECTORS];
+    float16 weight[OTHERS][VECTORS], gradient[OTHERS][GRADIENT_TILES][VECTORS];
+    float16 total_a[OWN_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
+    query_values minus_lse, minus_delta;
+#if PASS != BACKWARD_QUERIES
+    float16 total_b[OWN_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
+#endif
+#if PASS == BACKWARD_ALL
+    float16 keys[OWNED][CHANNEL_VECTORS];
+    for (int i = 0; i < OTHERS * OWN_TILES * VECTORS; i++) ((float16 *)gradient)[i] = 0.0f; // rows past the last one are read
+#endif
+    for (int own = own_first; own < own_last; own += OWNED) {
+        const int own_count = min(OWNED, own_last - own), tiles = (own_count + LANES - 1) / LANES;
+#if PASS == BACKWARD_QUERIES
+        load_lanes(q + own * stride, stride, own_count, tiles, scale, own_a);
+        load_lanes(dout + own * dout_stride, dout_stride, own_count, tiles, 1.0f, own_b);
+        for (int i = 0; i < tiles * LANES; i++) {
+            const int query = own + min(i, own_count - 1);
+            ((float *)minus_lse)[i] = -M_LOG2E_F * lse[query];
+            ((float *)minus_delta)[i] = -delta[query];
+        }
+#else
+        load_lanes(k + own * stride, stride, own_count, tiles, 1.0f, own_a);
+        load_lanes(v + own * stride, stride, own_count, tiles, 1.0f, own_b);
+        for (int i = 0; i < OWN_TILES * CHANNEL_TILES * CHANNEL_TILE * VECTORS; i++) ((float16 *)total_b)[i] = 0.0f;
+#endif
+        for (int i = 0; i < OWN_TILES * CHANNEL_TILES * CHANNEL_TILE * VECTORS; i++) ((float16 *)total_a)[i] = 0.0f;
+#if PASS == BACKWARD_ALL
+        for (int i = 0; i < own_count; i++)
+            #pragma unroll
+            for (int j = 0; j < CHANNEL_VECTORS; j++) keys[i][j] = load_channels(k + (own + i) * stride, j) * (scale * M_LN2_F);
+#endif
+        for (int other = other_first; other < other_last; other += OTHERS) {
+            const int count = min(OTHERS, other_last - other), padded = (count + ROW_TILE - 1) / ROW_TILE * ROW_TILE;
+#if PASS == BACKWARD_QUERIES
+            load_rows(k + other * stride, stride, count, padded, 1.0f, rows_a);
+            load_rows(v + other * stride, stride, count, padded, 1.0f, rows_b);
+#else
+            load_rows(q + other * stride, stride, count, padded, scale, rows_a);
+            load_rows(dout + other * dout_stride, dout_stride, count, padded, 1.0f, rows_b);
+            for (int i = 0; i < padded; i++) {
+                const int query = other + min(i, count - 1);
+                minus_lse[i] = -M_LOG2E_F * lse[query];
+                minus_delta[i] = -delta[query];
+            }
+#endif
+            for (int tile = 0; tile < tiles; tile++) {
+                weights(rows_a, rows_b, own_a[tile], own_b[tile], minus_lse, minus_delta, tile, count, weight, gradient);
+                accumulate(rows_a, gradient[0][tile % GRADIENT_TILES], GRADIENT_TILES * VECTORS, count, total_a[tile]);
+#if PASS != BACKWARD_QUERIES
+                accumulate(rows_b, weight[0], VECTORS, count, total_b[tile]);
+#endif
+            }
+#if PASS == BACKWARD_ALL
+            store_queries(gradient, keys, own_count, count, shift > 0 || own > own_first, dq + other * gradient_stride, gradient_stride);
+#endif
+        }
+#if PASS == BACKWARD_QUERIES
+        store_lanes(total_a, own_count, scale * M_LN2_F, shift > 0, dq + own * gradient_stride, gradient_stride);
+#else
+        store_lanes(total_a, own_count, M_LN2_F, shift > 0, dk + own * gradient_stride, gradient_stride);
+        store_lanes(total_b, own_count, 1.0f, shift > 0, dv + own * gradient_stride, gradient_stride);
+#endif
+    }
+}
