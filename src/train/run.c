@@ -21,7 +21,7 @@ static const char log_name[] = "log.jsonl", validation_name[] = "validation.json
 
 struct run {
     char folder[IDM_PATH_SIZE], checkpoint[PATH_MAX];
-    uint64_t step;
+    uint64_t step, validated;
     int lock; // descriptor
     appender log, validation;
     tensorboard *board;
@@ -67,7 +67,11 @@ static idm_status choose_checkpoint(run *r, bool resume, warning_sink warn)
     if (found && !resume)
         return status_fail(IDM_USAGE, "%s: there is a run already, up to %s; go on with --resume, or choose another train.out", r->folder,
                            files_name(r->checkpoint));
-    if (!found && resume) return status_fail(IDM_BAD_INPUT, "%s: no complete checkpoint to resume from", r->folder);
+    if (!found && resume && warn.say) {
+        char text[PATH_MAX + 80];
+        (void)snprintf(text, sizeof text, "%s: no complete checkpoint yet, training starts from the beginning", r->folder);
+        warn.say(warn.user, text);
+    }
     if (!found) return IDM_OK;
     IDM_TRY(checkpoint_open(r->checkpoint, &c));
     r->step = checkpoint_state(c)->step;
@@ -113,31 +117,40 @@ const char *run_checkpoint(const run *r)
     return r->checkpoint;
 }
 
+uint64_t run_validated_step(const run *r)
+{
+    return r->validated;
+}
+
 uint64_t run_step(const run *r)
 {
     return r->step;
 }
 
 // A whole line of a step up to `last`.
-static bool is_kept(const char *line, size_t length, uint64_t last)
+static bool is_kept(const char *line, size_t length, uint64_t last, uint64_t *step)
 {
-    uint64_t step;
-    return length > 0 && line[length - 1] == '\n' && sscanf(line, "{\"step\":%" SCNu64, &step) == 1 && step <= last;
+    return length > 0 && line[length - 1] == '\n' && sscanf(line, "{\"step\":%" SCNu64, step) == 1 && *step <= last;
 }
 
-static idm_status copy_kept(FILE *in, files_writer *out, uint64_t last)
+// *newest: the last kept line's step.
+static idm_status copy_kept(FILE *in, files_writer *out, uint64_t last, uint64_t *newest)
 {
     char *line = NULL;
     size_t capacity = 0;
+    uint64_t step;
     idm_status status = IDM_OK;
     for (ssize_t length; status == IDM_OK && (length = getline(&line, &capacity, in)) > 0;)
-        if (is_kept(line, (size_t)length, last)) status = files_write(out, line, (size_t)length);
+        if (is_kept(line, (size_t)length, last, &step)) {
+            status = files_write(out, line, (size_t)length);
+            *newest = step;
+        }
     free(line);
     return status;
 }
 
 // Leaves the lines up to the step that training goes on from.
-static idm_status cut_lines(const char *path, uint64_t last)
+static idm_status cut_lines(const char *path, uint64_t last, uint64_t *newest)
 {
     files_writer *out;
     FILE *in = fopen(path, "rbe");
@@ -145,7 +158,7 @@ static idm_status cut_lines(const char *path, uint64_t last)
     if (!in) return status_fail(IDM_FAILED, "%s: cannot read: %s", path, strerror(errno));
     idm_status status = files_write_begin(path, &out);
     if (status == IDM_OK) {
-        status = copy_kept(in, out, last);
+        status = copy_kept(in, out, last, newest);
         if (status == IDM_OK && ferror(in)) status = status_fail(IDM_FAILED, "%s: cannot read: %s", path, strerror(errno));
         if (status == IDM_OK) status = files_write_commit(out);
         else files_write_abort(out);
@@ -154,11 +167,12 @@ static idm_status cut_lines(const char *path, uint64_t last)
     return status;
 }
 
-static idm_status begin_lines(const run *r, const char *name, appender *lines)
+static idm_status begin_lines(const run *r, const char *name, appender *lines, uint64_t *newest)
 {
     char path[PATH_MAX];
+    *newest = 0;
     IDM_TRY(path_in(r, name, path));
-    IDM_TRY(cut_lines(path, r->step));
+    IDM_TRY(cut_lines(path, r->step, newest));
     return append_open(path, false, NULL, lines);
 }
 
@@ -184,8 +198,9 @@ idm_status run_start(run *r, const idm_config *config)
     IDM_TRY(remove_leftovers(r));
     IDM_TRY(path_in(r, CHECKPOINT_CONFIG, path));
     IDM_TRY(checkpoint_write_config(path, config));
-    IDM_TRY(begin_lines(r, log_name, &r->log));
-    IDM_TRY(begin_lines(r, validation_name, &r->validation));
+    uint64_t logged;
+    IDM_TRY(begin_lines(r, log_name, &r->log, &logged));
+    IDM_TRY(begin_lines(r, validation_name, &r->validation, &r->validated));
     return tensorboard_open(r->folder, r->step, &r->board);
 }
 

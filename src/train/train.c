@@ -394,6 +394,11 @@ static idm_status watch_v(training *t)
     return IDM_OK;
 }
 
+static bool validates(const training *t)
+{
+    return t->config.data.validation[0] && schedule_validates(&t->config, t->state.step);
+}
+
 // After a step: what is due.
 static idm_status after_step(training *t)
 {
@@ -404,7 +409,7 @@ static idm_status after_step(training *t)
     IDM_TRY(check_alive(t, skipped, steps));
     IDM_TRY(watch_v(t));
     bool due = last || stopping || schedule_due(&t->save_every, &t->config, step, now() - t->saved);
-    if (t->config.data.validation[0] && schedule_validates(&t->config, step) && !stopping) {
+    if (validates(t) && !stopping) {
         // saved first: a validation may take long, and may be stopped
         if (due) IDM_TRY(save(t));
         IDM_TRY(validate(t));
@@ -418,7 +423,8 @@ static idm_status loop(training *t)
     const uint64_t steps = schedule_steps(&t->config);
     t->logged_step = t->state.step;
     t->ticked = t->saved = t->logged = now();
-    if (run_unvalidated(t->run) && t->config.data.validation[0]) IDM_TRY(validate(t));
+    // a validation that a signal stopped
+    if (validates(t) && run_validated_step(t->run) != t->state.step) IDM_TRY(validate(t));
     while (t->state.step < steps && !t->stopping) {
         dataset_batch batch;
         IDM_TRY(dataset_next(t->data, &batch));
