@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const char *const pool_names[POOL_COUNT] = {
-    [POOL_WEIGHTS] = "weights",   [POOL_GRADIENTS] = "gradients", [POOL_MOMENT1] = "moment1",         [POOL_MOMENT2] = "moment2",
-    [POOL_EMA] = "ema",           [POOL_DERIVED] = "layouts",     [POOL_OPERATOR] = "operator",       [POOL_ACTIVATIONS] = "activations",
+    [POOL_WEIGHTS] = "weights", [POOL_GRADIENTS] = "gradients", [POOL_MOMENT1] = "moment1",   [POOL_MOMENT2] = "moment2",
+    [POOL_EMA] = "ema",         [POOL_DERIVED] = "layouts",     [POOL_OPERATOR] = "operator", [POOL_ACTIVATIONS] = "activations",
     [POOL_CLBLAST] = "clblast",
 };
 

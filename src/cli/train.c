@@ -1,8 +1,8 @@
 // `idm train`
+#include "train/train.h"
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 #include "core/files.h"
-#include "train/train.h"
 #include <string.h>
 #include <unistd.h>
 

@@ -137,7 +137,8 @@ static idm_status judge(const verification *v)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].known && !(rows[i].error <= rows[i].most))
-            return status_fail(IDM_WRONG_RESULT, "%s: %s %.3e is above the tolerance %.1e", path, rows[i].what, rows[i].error, rows[i].most);
+            return status_fail(IDM_WRONG_RESULT, "%s: %s %.3e is above the tolerance %.1e", path, rows[i].what, rows[i].error,
+                               rows[i].most);
     return IDM_OK;
 }
 
@@ -167,7 +168,8 @@ static void print_text(const verification *v, bool right)
     const golden_errors *g = &v->gradients, *p = &v->parameters;
     if (!isnan(v->output_error)) printf("output error %.3e\n", v->output_error);
     if (!isnan(v->loss_error)) printf("loss error   %.3e\n", v->loss_error);
-    if (g->tensors) printf("gradients    %.3e whole, %.3e median of %zu, %.3e worst (%s)\n", g->whole, g->median, g->tensors, g->worst, g->worst_name);
+    if (g->tensors)
+        printf("gradients    %.3e whole, %.3e median of %zu, %.3e worst (%s)\n", g->whole, g->median, g->tensors, g->worst, g->worst_name);
     if (!isnan(v->training_error)) printf("training     %.3e worst loss\n", v->training_error);
     if (p->tensors) printf("parameters   %.3e whole, %.3e median, %.3e worst (%s)\n", p->whole, p->median, p->worst, p->worst_name);
     printf("%s (tolerance %.1e, gradients %.1e)\n", right ? "pass" : "WRONG", v->tolerance, v->gradient_tolerance);
@@ -205,12 +207,8 @@ static idm_status read_tolerance(const cli_call *call, const char *name, double 
 
 static idm_status verify_run(const cli_call *call)
 {
-    verification v = {.call = call,
-                      .tolerance = 1e-4,
-                      .gradient_tolerance = 1e-2,
-                      .output_error = NAN,
-                      .loss_error = NAN,
-                      .training_error = NAN};
+    verification v = {
+        .call = call, .tolerance = 1e-4, .gradient_tolerance = 1e-2, .output_error = NAN, .loss_error = NAN, .training_error = NAN};
     IDM_TRY(read_tolerance(call, "tolerance", &v.tolerance));
     IDM_TRY(read_tolerance(call, "gradient-tolerance", &v.gradient_tolerance));
     if (!call->config.model.weights[0]) return status_fail(IDM_USAGE, "verify needs --weights FILE");

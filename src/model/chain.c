@@ -102,7 +102,6 @@ static void body_backward(const pass *p, const module *m, tensor x1, const modul
 
 // ---- chains
 
-
 idm_recompute chain_mode(const pass *p, const chain *c)
 {
     return p->recompute == IDM_RECOMPUTE_INVERT && c->small_v ? IDM_RECOMPUTE_BLOCKS : p->recompute;

@@ -48,8 +48,8 @@ typedef struct pass {
     const sensing *s;
     tensor back_projection; // A^T y (n, H, W, 1)
     int step;               // t, 1..T: which injector weights
-    // Of training passes: what is kept and what is made again (DESIGN.md "Memory is a dial"), never IDM_RECOMPUTE_AUTO; whether a tape holds
-    // the feed-forward layers' first product.
+    // Of training passes: what is kept and what is made again (DESIGN.md "Memory is a dial"), never IDM_RECOMPUTE_AUTO; whether a tape
+    // holds the feed-forward layers' first product.
     idm_recompute recompute;
     bool keep_wide;
     // Called after each module was launched, for progress; may be null.
@@ -81,8 +81,8 @@ idm_recompute chain_mode(const pass *p, const chain *c);
 // chain_mode) they are overwritten only when inverting, else they become part of the tape.
 void chain_forward(const pass *p, const chain *c, tensor *x1, tensor *x2, chain_tape *tape);
 
-// d1, d2: the gradients of the chain's two results, become those of its two inputs; the pointers swap. The tape gets x1[0] and x2[0] where it
-// lacks them, and is used up. Gradients of parameters are added to; a module's skip_gradient is overwritten.
+// d1, d2: the gradients of the chain's two results, become those of its two inputs; the pointers swap. The tape gets x1[0] and x2[0] where
+// it lacks them, and is used up. Gradients of parameters are added to; a module's skip_gradient is overwritten.
 void chain_backward(const pass *p, const chain *c, chain_tape *tape, tensor *d1, tensor *d2);
 
 #endif

@@ -48,8 +48,8 @@ typedef struct network_dial {
 // Makes the gradients of all parameters, zero.
 void network_create_gradients(network *n);
 
-// A batch's or micro-batch's share of loss and gradient: loss (1 value) += share sum |out - x|, and each parameter's gradient += scale times
-// that loss's. x (n, H, W, 1) is the truth, out as network_forward's, share 1 / (values of the whole batch); scale: one value on the
+// A batch's or micro-batch's share of loss and gradient: loss (1 value) += share sum |out - x|, and each parameter's gradient += scale
+// times that loss's. x (n, H, W, 1) is the truth, out as network_forward's, share 1 / (values of the whole batch); scale: one value on the
 // device, or NO_TENSOR for 1.
 void network_gradient(network *n, const sensing *s, tensor y, tensor x, const network_dial *dial, float share, tensor scale, tensor loss,
                       tensor out);

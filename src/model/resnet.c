@@ -20,7 +20,7 @@ resnet resnet_create(parameters *p, int in, int out, int groups, const char *nam
 
 static tensor push_like(ops *o, tensor x, int channels)
 {
-    return arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, x.h, x.w, channels);
+    return arena_push(o->ctx, POOL_ACTIVATIONS, o->storage, x.n, x.h, x.w, channels);
 }
 
 resnet_tape resnet_tape_push(ops *o, const resnet *r, tensor x)
@@ -51,7 +51,7 @@ void resnet_forward(ops *o, const resnet *r, tensor x, const epilogue *coupling,
     e.bias = r->conv2.bias;
     e.residual = x;
     if (r->in != r->out) {
-        e.residual = push_like(o, x, r->out);
+        e.residual = arena_push(ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, x.h, x.w, r->out);
         gemm_forward(o, x, &r->shortcut.w, &(epilogue){.bias = r->shortcut.bias}, e.residual);
     }
     conv_forward(o, activated, &r->conv2.w, 1, false, &e, y);

@@ -31,12 +31,12 @@ transformer transformer_create(parameters *p, int channels, int heads, int group
 
 static tensor push_like(ops *o, tensor x)
 {
-    return arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, x.h, x.w, x.c);
+    return arena_push(o->ctx, POOL_ACTIVATIONS, o->storage, x.n, x.h, x.w, x.c);
 }
 
 static tensor push_tokens(ops *o, int rows, int channels)
 {
-    return arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, rows, channels);
+    return arena_push(o->ctx, POOL_ACTIVATIONS, o->storage, 1, 1, rows, channels);
 }
 
 transformer_tape transformer_tape_push(ops *o, const transformer *t, tensor x, bool keep_wide)

@@ -21,8 +21,8 @@ typedef struct transformer_tape {
 // Tensors for a tape, on POOL_ACTIVATIONS; the caller releases them. x: the input it will be for.
 transformer_tape transformer_tape_push(ops *o, const transformer *t, tensor x, bool keep_wide);
 
-// body(x), or coupled, as resnet_forward. x, y (n, h, w, channels). tape: filled for transformer_backward, or null. Scratch: five tensors as
-// x and a chunk of the feed-forward layer.
+// body(x), or coupled, as resnet_forward. x, y (n, h, w, channels). tape: filled for transformer_backward, or null. Scratch: five tensors
+// as x and a chunk of the feed-forward layer.
 void transformer_forward(ops *o, const transformer *t, tensor x, const epilogue *coupling, tensor y, const transformer_tape *tape);
 
 // dx += body'(x)^T dy; the parameters' gradients are added to. The tape's `wide` is overwritten.

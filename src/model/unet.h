@@ -59,8 +59,8 @@ void unet_forward(const pass *p, unet *u, tensor x, tensor y, unet_tape *tape);
 // dx from dy, both as x; the parameters' gradients are added to. Uses the tape up. (unet_backward.c)
 void unet_backward(const pass *p, unet *u, unet_tape *tape, tensor dy, tensor dx);
 
-// What both directions share: one of several values that lie side by side; a tensor like `like` with other channels, on POOL_ACTIVATIONS; the
-// skips that up block `level` reads in order; and its resnets' skips and skip gradients set (gradients null: none).
+// What both directions share: one of several values that lie side by side; a tensor like `like` with other channels, on POOL_ACTIVATIONS;
+// the skips that up block `level` reads in order; and its resnets' skips and skip gradients set (gradients null: none).
 tensor unet_value_at(tensor values, int i);
 tensor unet_push(const pass *p, tensor like, int channels);
 void unet_set_skips(up_block *b, const tensor skips[3], const tensor *gradients);

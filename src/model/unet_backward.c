@@ -31,7 +31,8 @@ static void down_backward(const pass *p, const down_block *d, tensor x, down_tap
     const arena_mark mark = arena_save(ctx, POOL_ACTIVATIONS);
     tensor e1 = douts[1], e2 = unet_push(p, e1, e1.c);
     if (d->has_downsampler) {
-        conv_backward_weight(p->o, tape->outs[1], douts[2], 2, false, gradient(p, d->downsampler.w.plain), gradient(p, d->downsampler.bias));
+        conv_backward_weight(p->o, tape->outs[1], douts[2], 2, false, gradient(p, d->downsampler.w.plain),
+                             gradient(p, d->downsampler.bias));
         conv_backward_data(p->o, douts[2], &d->downsampler.w, 2, false, &(epilogue){.residual = e1}, e1);
     }
     for (int j = 1; j >= 0; j--) {
@@ -97,12 +98,12 @@ void unet_backward(const pass *p, unet *u, unet_tape *tape, tensor dy, tensor dx
     conv_backward_data(o, dy, &u->conv_out.w, 1, false, NULL, dlast);
     group_norm_backward(o, tape->last, u->norm_out.weight, u->norm_out.bias, u->sizes.groups, UNET_NORM_EPSILON, true, dlast, NO_TENSOR,
                         dlast, gradient(p, u->norm_out.weight), gradient(p, u->norm_out.bias));
-    up_backward(p, &u->up[1], tape->middle, (const tensor[]){d0[1], d0[0], in}, &tape->up[1], dlast,
-                (const tensor[]){dd0[1], dd0[0], din}, dmiddle);
+    up_backward(p, &u->up[1], tape->middle, (const tensor[]){d0[1], d0[0], in}, &tape->up[1], dlast, (const tensor[]){dd0[1], dd0[0], din},
+                dmiddle);
     arena_release(ctx, POOL_ACTIVATIONS, last_mark);
 
-    up_backward(p, &u->up[0], d1[1], (const tensor[]){d1[1], d1[0], d0[2]}, &tape->up[0], dmiddle,
-                (const tensor[]){dd1[1], dd1[0], dd0[2]}, dd1[1]);
+    up_backward(p, &u->up[0], d1[1], (const tensor[]){d1[1], d1[0], d0[2]}, &tape->up[0], dmiddle, (const tensor[]){dd1[1], dd1[0], dd0[2]},
+                dd1[1]);
     down_backward(p, &u->down[1], d0[2], &tape->down[1], dd1, dd0[2]);
     down_backward(p, &u->down[0], in, &tape->down[0], dd0, din);
     conv_backward_weight(o, tape->x, din, 1, false, gradient(p, u->conv_in.w.plain), gradient(p, u->conv_in.bias));

@@ -1,6 +1,7 @@
 #include "ops/attention.h"
 
 #include "ops/rows.h"
+#include "ops/storage.h"
 #include <math.h>
 
 enum { HEAD_SIZE_MOST = 128 };
@@ -69,7 +70,10 @@ static bool heads_fit(ops *o, int channels, int heads)
 void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int heads, tensor out, tensor lse)
 {
     if (!heads_fit(o, out.c, heads)) return;
-    const attention_call call = {q, k, v, out, lse, stride, heads, out.c / heads, out.h * out.w};
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const tensor place = storage_place(o, out);
+    const attention_call call = {storage_widen(o, q), storage_widen(o, k), storage_widen(o, v), place, lse, stride, heads,
+                                 out.c / heads,       out.h * out.w};
     switch (o->table.attention) {
     case VARIANT_CPU:
         attention_cpu(o, &call);
@@ -81,6 +85,8 @@ void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int hea
         attention_generic(o, &call);
         break;
     }
+    storage_narrow(o, place, out);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 // ---- backward
@@ -171,9 +177,25 @@ void attention_backward(ops *o, tensor q, tensor k, tensor v, int stride, int he
     if (!heads_fit(o, out.c, heads)) return;
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     const tensor delta = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, out.n, heads, out.h * out.w, 1);
-    const backward_call call = {q, k, v, out, lse, dout, dq, dk, dv, delta, stride, gradient_stride, heads, out.c / heads, out.h * out.w};
+    const tensor gradients[] = {dq, dk, dv}, places[] = {storage_place(o, dq), storage_place(o, dk), storage_place(o, dv)};
+    const backward_call call = {.q = storage_widen(o, q),
+                                .k = storage_widen(o, k),
+                                .v = storage_widen(o, v),
+                                .out = storage_widen(o, out),
+                                .lse = lse,
+                                .dout = storage_widen(o, dout),
+                                .dq = places[0],
+                                .dk = places[1],
+                                .dv = places[2],
+                                .delta = delta,
+                                .stride = stride,
+                                .gradient_stride = gradient_stride,
+                                .heads = heads,
+                                .head_size = out.c / heads,
+                                .tokens = out.h * out.w};
     launch_delta(o, &call);
     if (o->attention_two_pass) backward_two_pass(o, &call);
     else backward_one_pass(o, &call);
+    for (int i = 0; i < 3; i++) storage_narrow(o, places[i], gradients[i]);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

@@ -3,6 +3,7 @@
 #include "ops/conv_variants.h"
 #include "ops/conv_weight_gradient.h"
 #include "ops/pointwise.h"
+#include "ops/storage.h"
 #include <assert.h>
 
 cost conv_cost(const conv_call *call)
@@ -19,7 +20,7 @@ int epilogue_parts(const epilogue *e)
     return (tensor_given(e->bias) ? 1 : 0) | (tensor_given(e->residual) ? 2 : 0) | (tensor_given(e->v) ? 4 : 0); // cl/epilogue.clh
 }
 
-void conv_run(ops *o, variant v, const conv_call *call)
+static void run_variant(ops *o, variant v, const conv_call *call)
 {
     switch (v) {
     case VARIANT_CPU:
@@ -32,6 +33,19 @@ void conv_run(ops *o, variant v, const conv_call *call)
         conv_generic(o, call);
         break;
     }
+}
+
+void conv_run(ops *o, variant v, const conv_call *call)
+{
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const epilogue e = storage_widen_epilogue(o, call->e);
+    conv_call wide = *call;
+    wide.x = storage_widen(o, call->x);
+    wide.y = storage_place(o, call->y);
+    wide.e = &e;
+    run_variant(o, v, &wide);
+    storage_narrow(o, wide.y, call->y);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 // Whether x (the layer's input) and y (its output) belong together; for assertions.
@@ -67,8 +81,11 @@ void conv_backward_data(ops *o, tensor dy, const weight *w, int stride, bool ups
 
 void conv_backward_weight(ops *o, tensor x, tensor dy, int stride, bool upsample, tensor dw, tensor dbias)
 {
-    const weight_gradient_call call = {.x = x, .dy = dy, .dw = dw, .taps = 9, .stride = stride, .upsample = upsample};
     assert(sizes_fit(x, dy, stride, upsample) && tensor_elements(dw) == (size_t)9 * x.c * dy.c);
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    dy = storage_widen(o, dy);
+    const weight_gradient_call call = {.x = storage_widen(o, x), .dy = dy, .dw = dw, .taps = 9, .stride = stride, .upsample = upsample};
     conv_weight_gradient(o, o->table.conv, &call);
     if (tensor_given(dbias)) bias_gradient(o, dy, dbias);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

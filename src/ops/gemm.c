@@ -3,6 +3,7 @@
 #include "ops/conv_variants.h"
 #include "ops/conv_weight_gradient.h"
 #include "ops/pointwise.h"
+#include "ops/storage.h"
 #include <assert.h>
 
 static bool same_place(tensor a, tensor b)
@@ -12,7 +13,7 @@ static bool same_place(tensor a, tensor b)
 
 // y = epilogue(x w), or epilogue(x w^T). Rows go in parts of a fixed number of operations, whatever max_launch_ms says: CLBlast may choose
 // another kernel for another size, and with it other bits.
-static void gemm_clblast(ops *o, tensor x, const weight *w, bool transposed, const epilogue *e, tensor y)
+static void multiply_clblast(ops *o, tensor x, const weight *w, bool transposed, const epilogue *e, tensor y)
 {
     const double PART_FLOPS = 2e10;
     const int rows = tensor_rows(y);
@@ -35,6 +36,16 @@ static void gemm_clblast(ops *o, tensor x, const weight *w, bool transposed, con
         }
         arena_release(o->ctx, POOL_ACTIVATIONS, part_mark);
     }
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
+}
+
+static void gemm_clblast(ops *o, tensor x, const weight *w, bool transposed, const epilogue *e, tensor y)
+{
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const epilogue wide = storage_widen_epilogue(o, e);
+    const tensor place = storage_place(o, y);
+    multiply_clblast(o, storage_widen(o, x), w, transposed, &wide, place);
+    storage_narrow(o, place, y);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
@@ -81,9 +92,12 @@ static void weight_gradient_clblast(ops *o, tensor x, tensor dy, tensor dw)
 
 void gemm_backward_weight(ops *o, tensor x, tensor dy, tensor dw, tensor dbias)
 {
-    const weight_gradient_call call = {.x = tensor_matrix(x), .dy = tensor_matrix(dy), .dw = dw, .taps = 1, .stride = 1};
     assert(tensor_rows(x) == tensor_rows(dy) && tensor_elements(dw) == (size_t)x.c * dy.c);
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    dy = storage_widen(o, dy);
+    const weight_gradient_call call = {.x = tensor_matrix(storage_widen(o, x)), .dy = tensor_matrix(dy), .dw = dw, .taps = 1, .stride = 1};
     if (o->table.gemm == VARIANT_CLBLAST) weight_gradient_clblast(o, call.x, call.dy, dw);
     else conv_weight_gradient(o, o->table.gemm, &call);
     if (tensor_given(dbias)) bias_gradient(o, dy, dbias);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

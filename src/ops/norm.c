@@ -2,6 +2,7 @@
 
 #include "ops/flat.h"
 #include "ops/rows.h"
+#include "ops/storage.h"
 
 static double bytes(tensor t)
 {
@@ -55,20 +56,28 @@ static void group_statistics(ops *o, tensor x, tensor gamma, tensor beta, int gr
 void group_norm_forward(ops *o, tensor x, tensor gamma, tensor beta, int groups, float eps, bool silu, tensor y)
 {
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const tensor affine = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, 1, 2, x.c);
+    const tensor affine = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, 1, 2, x.c), place = storage_place(o, y);
+    x = storage_widen(o, x);
     group_statistics(o, x, gamma, beta, groups, eps, false, affine);
 
     const rows_grid g = rows_plan(o, x.n, x.h * x.w, x.c, ops_pointwise_width(o, x.c), 2 * x.c);
     kernel *k = kernel_get(o->ctx, "norm", "group_norm_apply", "%s -DSILU=%d -DEXACT=%d", g.options, silu, o->exact);
-    LAUNCH(o->ctx, k, g.w, ((cost){(silu ? 6 : 2) * (double)tensor_elements(x), bytes(x) + bytes(y)}), ROWS(g), T(x), T(affine), T(y));
+    LAUNCH(o->ctx, k, g.w, ((cost){(silu ? 6 : 2) * (double)tensor_elements(x), bytes(x) + bytes(y)}), ROWS(g), T(x), T(affine), T(place));
+    storage_narrow(o, place, y);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 void layer_norm_forward(ops *o, tensor x, tensor gamma, tensor beta, float eps, tensor y)
 {
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const tensor place = storage_place(o, y);
     const rows_grid g = rows_plan(o, 1, tensor_rows(x), x.c, ops_pointwise_width(o, x.c), 2 * x.c);
     kernel *k = kernel_get(o->ctx, "norm", "layer_norm", "%s", g.options);
-    LAUNCH(o->ctx, k, g.w, ((cost){8 * (double)tensor_elements(x), bytes(x) + bytes(y)}), ROWS(g), F(eps), T(x), T(gamma), T(beta), T(y));
+    x = storage_widen(o, x);
+    LAUNCH(o->ctx, k, g.w, ((cost){8 * (double)tensor_elements(x), bytes(x) + bytes(y)}), ROWS(g), F(eps), T(x), T(gamma), T(beta),
+           T(place));
+    storage_narrow(o, place, y);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 // Per sample and channel: the sums of d and d h (cl/norm_backward.cl) over the pixels.
@@ -92,7 +101,10 @@ void group_norm_backward(ops *o, tensor x, tensor gamma, tensor beta, int groups
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     const tensor moments = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, 1, 2, x.c);
     const tensor sums = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, 1, 2, x.c);
-    const tensor coefficients = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, 1, 2, x.c);
+    const tensor coefficients = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, x.n, 1, 2, x.c), place = storage_place(o, dx);
+    x = storage_widen(o, x);
+    dy = storage_widen(o, dy);
+    residual = storage_widen(o, residual);
     group_statistics(o, x, gamma, beta, groups, eps, true, moments);
     group_sums(o, x, moments, gamma, beta, silu, dy, sums);
 
@@ -105,7 +117,8 @@ void group_norm_backward(ops *o, tensor x, tensor gamma, tensor beta, int groups
     k = kernel_get(o->ctx, "norm_backward", "group_norm_gradient", "%s -DSILU=%d -DEXACT=%d -DRESIDUAL=%d", g.options, silu, o->exact,
                    added);
     LAUNCH(o->ctx, k, g.w, ((cost){((silu ? 15 : 7) + added) * (double)tensor_elements(x), (added ? 4 : 3) * bytes(x)}), ROWS(g), T(x),
-           T(moments), T(gamma), T(beta), T(coefficients), T(dy), T(residual), T(dx));
+           T(moments), T(gamma), T(beta), T(coefficients), T(dy), T(residual), T(place));
+    storage_narrow(o, place, dx);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
@@ -119,9 +132,14 @@ void layer_norm_backward(ops *o, tensor x, tensor gamma, float eps, tensor dy, t
 
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     const tensor partials = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, partial_rows, 2, x.c);
+    const tensor place = storage_place(o, dx);
+    x = storage_widen(o, x);
+    dy = storage_widen(o, dy);
+    residual = storage_widen(o, residual);
     kernel *k = kernel_get(o->ctx, "norm_backward", "layer_norm_backward", "%s -DCHUNK=%d -DRESIDUAL=%d", g.options, chunk, added);
     LAUNCH(o->ctx, k, g.w, ((cost){(18 + added) * (double)tensor_elements(x), (added ? 4 : 3) * bytes(x) + bytes(partials)}), I(g.rows),
-           I(g.vectors), F(eps), T(x), T(gamma), T(dy), T(residual), T(dx), T(partials));
+           I(g.vectors), F(eps), T(x), T(gamma), T(dy), T(residual), T(place), T(partials));
+    storage_narrow(o, place, dx);
     tensor gamma_partials = partials;
     gamma_partials.offset += (size_t)x.c * sizeof(float);
     sum_columns(o, partials, 1, partial_rows, 2 * x.c, true, tensor_shaped(dbeta, 1, 1, 1, x.c));

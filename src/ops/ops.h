@@ -27,6 +27,7 @@ typedef struct variant_table {
 typedef struct ops {
     context *ctx;
     variant_table table;
+    dtype storage;           // of activations inside the network\'s modules and their gradients: float32, or 16 bits (ops/storage.h)
     bool exact;              // math = exact: no approximated exp or erf, no Winograd
     bool attention_two_pass; // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
     tensor zeros;            // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it

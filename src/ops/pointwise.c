@@ -3,6 +3,7 @@
 #include "ops/conv_variants.h"
 #include "ops/flat.h"
 #include "ops/rows.h"
+#include "ops/storage.h"
 
 static double bytes(tensor t)
 {
@@ -26,15 +27,25 @@ void silu_forward(ops *o, tensor x, tensor y)
 void geglu_forward(ops *o, tensor x, tensor y)
 {
     const rows_grid g = plan(o, y, 3);
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const tensor wide = storage_widen(o, x), place = storage_place(o, y);
     kernel *k = kernel_get(o->ctx, "pointwise", "geglu_forward", "%s -DEXACT=%d", g.options, o->exact);
-    LAUNCH(o->ctx, k, g.w, ((cost){8 * (double)tensor_elements(y), bytes(x) + bytes(y)}), ROWS(g), T(x), T(y));
+    LAUNCH(o->ctx, k, g.w, ((cost){8 * (double)tensor_elements(y), bytes(wide) + bytes(place)}), ROWS(g), T(wide), T(place));
+    storage_narrow(o, place, y);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 void geglu_backward(ops *o, tensor x, tensor dy, tensor dx)
 {
     const rows_grid g = plan(o, dy, 5);
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const tensor place = storage_place(o, dx);
+    x = storage_widen(o, x);
+    dy = storage_widen(o, dy);
     kernel *k = kernel_get(o->ctx, "pointwise", "geglu_backward", "%s -DEXACT=%d", g.options, o->exact);
-    LAUNCH(o->ctx, k, g.w, ((cost){12 * (double)tensor_elements(dy), bytes(x) + bytes(dy) + bytes(dx)}), ROWS(g), T(x), T(dy), T(dx));
+    LAUNCH(o->ctx, k, g.w, ((cost){12 * (double)tensor_elements(dy), bytes(x) + bytes(dy) + bytes(place)}), ROWS(g), T(x), T(dy), T(place));
+    storage_narrow(o, place, dx);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 void channels_copy(ops *o, tensor x, tensor y, int first)

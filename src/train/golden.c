@@ -7,7 +7,7 @@
 
 static const double FLOOR = 1e-5; // of the whole vector's norm
 
-void golden_projections(const float *values, size_t count, double out[4])
+void golden_projections(const float *values, size_t count, double scale, double out[4])
 {
     for (uint32_t k = 0; k < 4; k++) {
         double sum = 0;
@@ -18,7 +18,7 @@ void golden_projections(const float *values, size_t count, double out[4])
             h ^= h >> 16;
             sum += values[i] * (h / 2147483648.0 - 1.0);
         }
-        out[k] = sum;
+        out[k] = sum / scale;
     }
 }
 
@@ -31,6 +31,7 @@ typedef struct row {
 typedef struct comparison {
     tensor_file *golden;
     const char *kind;
+    double scale;
     row *rows;
     size_t count;
 } comparison;
@@ -65,11 +66,12 @@ static idm_status read_truth(const comparison *c, const char *suffix, const char
     return status;
 }
 
-static void compare_whole(row *r, const float *got, const float *want, size_t count)
+static void compare_whole(row *r, const float *got, double scale, const float *want, size_t count)
 {
     double difference = 0, norm = 0;
     for (size_t i = 0; i < count; i++) {
-        difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        const double d = got[i] / scale - want[i];
+        difference += d * d;
         norm += (double)want[i] * want[i];
     }
     r->difference = sqrt(difference);
@@ -77,10 +79,10 @@ static void compare_whole(row *r, const float *got, const float *want, size_t co
 }
 
 // The differences of four projections are together about twice as large as the tensor's.
-static void compare_projections(row *r, const float *got, size_t count, const float *want_norm, const float *want)
+static void compare_projections(row *r, const float *got, size_t count, double scale, const float *want_norm, const float *want)
 {
     double projections[4], difference = 0;
-    golden_projections(got, count, projections);
+    golden_projections(got, count, scale, projections);
     for (int k = 0; k < 4; k++) difference += (projections[k] - want[k]) * (projections[k] - want[k]);
     r->difference = sqrt(difference) / 2;
     r->norm = *want_norm;
@@ -99,8 +101,8 @@ static idm_status compare_one(void *user, const parameter *which, const float *g
     if (status == IDM_OK && (whole || projections)) {
         *r = (row){.zero = zero};
         (void)snprintf(r->name, sizeof r->name, "%s", which->name);
-        if (whole) compare_whole(r, got, whole, count);
-        else compare_projections(r, got, count, norm, projections);
+        if (whole) compare_whole(r, got, c->scale, whole, count);
+        else compare_projections(r, got, count, c->scale, norm, projections);
         c->count++;
     }
     free(whole);
@@ -144,10 +146,10 @@ static void summarise(comparison *c, golden_errors *errors)
     (void)snprintf(errors->worst_name, sizeof errors->worst_name, "%s", c->rows[count - 1].name);
 }
 
-idm_status golden_compare(tensor_file *golden, const parameters *p, pool where, const char *kind, golden_errors *errors)
+idm_status golden_compare(tensor_file *golden, const parameters *p, pool where, const char *kind, double scale, golden_errors *errors)
 {
     *errors = (golden_errors){0};
-    comparison c = {.golden = golden, .kind = kind, .rows = calloc(p->count + 1, sizeof *c.rows)};
+    comparison c = {.golden = golden, .kind = kind, .scale = scale, .rows = calloc(p->count + 1, sizeof *c.rows)};
     if (!c.rows) return status_fail(IDM_FAILED, "out of memory");
     const idm_status status = parameters_download(p, where, compare_one, &c);
     if (status == IDM_OK && c.count) summarise(&c, errors);

@@ -15,10 +15,12 @@ typedef struct golden_errors {
     double zero; // of the tensors that the metadata's zero_gradients names: largest norm, against the whole vector's
 } golden_errors;
 
-// kind: "grad" or "param", which lie in pool `where`. Waits for the device. IDM_BAD_INPUT: a truth of another size than the parameter.
-idm_status golden_compare(tensor_file *golden, const parameters *p, pool where, const char *kind, golden_errors *errors);
+// kind: "grad" or "param", which lie in pool `where`, `scale` times as large as they should be. Waits for the device. IDM_BAD_INPUT: a
+// truth of another size than the parameter.
+idm_status golden_compare(tensor_file *golden, const parameters *p, pool where, const char *kind, double scale, golden_errors *errors);
 
-// Four dot products of a flattened tensor in published layout with pseudo-random vectors in [-1, 1) (reference/make_goldens.py).
-void golden_projections(const float *values, size_t count, double out[4]);
+// Four dot products of a flattened tensor, divided by scale, in published layout with pseudo-random vectors in [-1, 1)
+// (reference/make_goldens.py).
+void golden_projections(const float *values, size_t count, double scale, double out[4]);
 
 #endif

@@ -12,7 +12,7 @@ trainer_options train_options(const idm_config *c)
         .optimiser = true,
         .clip = c->train.clip,
         .ema = c->train.ema,
-        .loss_scaling = c->train.precision == IDM_PRECISION_HALF,
+        .precision = c->train.precision,
         .recompute = c->memory.recompute,
         .micro_batch = c->memory.micro_batch,
     };

@@ -19,15 +19,15 @@
 typedef struct run run;
 
 // Makes the folder where it is missing, locks it, clears away what a killed program left (checkpoint_recover), and looks for the newest
-// complete checkpoint: without `resume` there must be none; with it and none yet, training starts from the beginning with a warning. Nothing
-// else is changed yet. IDM_USAGE: another program trains here, or there are checkpoints already; IDM_BAD_INPUT: no such folder to resume;
-// IDM_FAILED: cannot write. On failure *r is NULL.
+// complete checkpoint: without `resume` there must be none; with it and none yet, training starts from the beginning with a warning.
+// Nothing else is changed yet. IDM_USAGE: another program trains here, or there are checkpoints already; IDM_BAD_INPUT: no such folder to
+// resume; IDM_FAILED: cannot write. On failure *r is NULL.
 idm_status run_open(const idm_config *config, bool resume, warning_sink warn, run **r);
 void run_close(run *r); // NULL is fine
 
 const char *run_folder(const run *r);
-const char *run_checkpoint(const run *r); // path of what to resume from, "" without
-uint64_t run_step(const run *r);          // of that, else 0
+const char *run_checkpoint(const run *r);  // path of what to resume from, "" without
+uint64_t run_step(const run *r);           // of that, else 0
 uint64_t run_validated_step(const run *r); // after run_start: the newest validation's, else 0
 
 // From here on the run is this program's: writes config.ini, cuts off log and validation lines beyond run_step, begins an event file.

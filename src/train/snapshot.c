@@ -30,8 +30,7 @@ idm_status snapshot_create(idm_session *session, bool has_ema, const idm_config 
         if (s->names.parameters[i].count > largest) largest = s->names.parameters[i].count;
     s->buffer = malloc(largest * sizeof *s->buffer);
     if (!s->buffer) return status_fail(IDM_FAILED, "out of memory");
-    s->content =
-        (checkpoint_content){.w = &s->names, .has_ema = has_ema, .source = values_of, .user = s, .config = config, .state = state};
+    s->content = (checkpoint_content){.w = &s->names, .has_ema = has_ema, .source = values_of, .user = s, .config = config, .state = state};
     return IDM_OK;
 }
 

@@ -81,7 +81,8 @@ static void describe_plan(training *t)
     s->anchors = CHAIN_ANCHOR_EVERY;
     s->compute_units = (int)d->compute_units;
     s->slab_bytes = d->max_allocation;
-    (void)snprintf(s->recompute, sizeof s->recompute, "%s passes=%d kept_chains=%x", training_plan_mode(p), p->two_pass ? 2 : 1, p->small_v);
+    (void)snprintf(s->recompute, sizeof s->recompute, "%s passes=%d kept_chains=%x", training_plan_mode(p), p->two_pass ? 2 : 1,
+                   p->small_v);
     session_describe(t->session, s->variants, sizeof s->variants);
     (void)snprintf(s->device, sizeof s->device, "%s", d->name);
     (void)snprintf(s->driver, sizeof s->driver, "%s", d->driver);

@@ -14,7 +14,8 @@ struct trainer {
     adam_settings adam;
     training_plan plan;
     bool planning; // the session only plans
-    // What lives across steps, in POOL_OPERATOR from `fixed` on: the operator; the batch, its measurements and what came out; one value; Adam's.
+    // What lives across steps, in POOL_OPERATOR from `fixed` on: the operator; the batch, its measurements and what came out; one value;
+    // Adam's.
     arena_mark fixed;
     sensing a;
     tensor x, y, out, loss, state;
@@ -93,7 +94,9 @@ typedef struct step_input {
 static void iteration(trainer *t, const training_plan *p, const step_input *in)
 {
     const int batch = t->options.batch, slabs = arena_slabs(t->ctx, POOL_GRADIENTS);
+    static const dtype storage[] = {[IDM_PRECISION_FP32] = DTYPE_F32, [IDM_PRECISION_HALF] = DTYPE_F16, [IDM_PRECISION_BF16] = DTYPE_BF16};
     t->in.o->attention_two_pass = p->two_pass;
+    t->in.o->storage = storage[t->options.precision];
     context_upload(t->ctx, t->x, in->x);
     sensing_update(t->in.o, &t->a, in->perm);
     if (in->y) context_upload(t->ctx, t->y, in->y);
@@ -101,6 +104,7 @@ static void iteration(trainer *t, const training_plan *p, const step_input *in)
     for (int i = 0; i < slabs; i++) context_fill_zero(t->ctx, arena_slab(t->ctx, POOL_GRADIENTS, i));
     for (int first = 0; first < batch; first += p->micro_batch)
         micro_batch(t, p, first, p->micro_batch < batch - first ? p->micro_batch : batch - first);
+    t->in.o->storage = DTYPE_F32; // reconstructions
     if (t->options.optimiser) optimise(t, in->learning_rate);
     if (t->options.optimiser && p->keep_layouts) network_renew_layouts(t->in.net);
     context_step_end(t->ctx);
@@ -163,12 +167,12 @@ static const struct {
     network_dial dial;
     bool two_pass;
 } DIALS[] = {
-    {{IDM_RECOMPUTE_NONE, true, true}, false},     {{IDM_RECOMPUTE_NONE, false, true}, false},
-    {{IDM_RECOMPUTE_NONE, true, false}, false},    {{IDM_RECOMPUTE_NONE, false, false}, false},
-    {{IDM_RECOMPUTE_BLOCKS, true, true}, false},   {{IDM_RECOMPUTE_BLOCKS, false, true}, false},
-    {{IDM_RECOMPUTE_INVERT, true, true}, false},   {{IDM_RECOMPUTE_INVERT, false, true}, false},
-    {{IDM_RECOMPUTE_BLOCKS, true, false}, false},  {{IDM_RECOMPUTE_BLOCKS, false, false}, false},
-    {{IDM_RECOMPUTE_INVERT, true, false}, false},  {{IDM_RECOMPUTE_INVERT, false, false}, false},
+    {{IDM_RECOMPUTE_NONE, true, true}, false},    {{IDM_RECOMPUTE_NONE, false, true}, false},
+    {{IDM_RECOMPUTE_NONE, true, false}, false},   {{IDM_RECOMPUTE_NONE, false, false}, false},
+    {{IDM_RECOMPUTE_BLOCKS, true, true}, false},  {{IDM_RECOMPUTE_BLOCKS, false, true}, false},
+    {{IDM_RECOMPUTE_INVERT, true, true}, false},  {{IDM_RECOMPUTE_INVERT, false, true}, false},
+    {{IDM_RECOMPUTE_BLOCKS, true, false}, false}, {{IDM_RECOMPUTE_BLOCKS, false, false}, false},
+    {{IDM_RECOMPUTE_INVERT, true, false}, false}, {{IDM_RECOMPUTE_INVERT, false, false}, false},
     {{IDM_RECOMPUTE_INVERT, false, false}, true},
 };
 enum { DIAL_COUNT = sizeof DIALS / sizeof *DIALS };
@@ -270,7 +274,7 @@ static idm_status keep_layouts(trainer *t)
 
 static void fill_new_tensors(trainer *t)
 {
-    const trainer_state start = {.adam = adam_initial_state(t->options.loss_scaling)};
+    const trainer_state start = {.adam = adam_initial_state(t->adam.scaling)};
     for (int i = 0; i < arena_slabs(t->ctx, POOL_WEIGHTS) && t->options.ema > 0 && t->options.optimiser; i++)
         context_copy(t->ctx, arena_slab(t->ctx, POOL_WEIGHTS, i), arena_slab(t->ctx, POOL_EMA, i));
     trainer_write(t, &start);
@@ -305,7 +309,7 @@ idm_status trainer_create(idm_session *session, const trainer_options *options, 
     t->adam = adam_defaults();
     t->adam.clip = options->clip;
     t->adam.decay = options->ema;
-    t->adam.scaling = options->loss_scaling;
+    t->adam.scaling = options->precision == IDM_PRECISION_HALF;
     session_forget_plan(session);
     idm_status status = IDM_OK;
     if (wanted) network_set_small_v(t->in.net, t->plan.small_v = wanted->small_v);
@@ -370,4 +374,9 @@ void trainer_write(trainer *t, const trainer_state *state)
 {
     context_write(t->ctx, t->loss, &state->loss);
     context_write(t->ctx, t->state, &state->adam);
+}
+
+idm_status trainer_output(trainer *t, float *out)
+{
+    return context_read(t->ctx, t->out, out);
 }

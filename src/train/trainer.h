@@ -12,30 +12,30 @@ typedef struct trainer_options {
     int batch, height, width; // of an optimiser step; both sides multiples of the block size
     bool optimiser;           // Adam's moments, and with ema > 0 averaged weights; else gradients only
     double clip, ema;         // 0: none
-    bool loss_scaling;        // precision = half
+    idm_precision precision;  // half also scales the loss
     idm_recompute recompute;
     int micro_batch;  // 0: chosen
     const float *phi; // N x measurements, read by trainer_create; null: the session's
     int measurements;
 } trainer_options;
 
-// How an iteration runs. Of plans with the same micro_batch, two_pass and, where they invert, small_v, all that invert give the same bits, and
-// all that do not.
+// How an iteration runs. Of plans with the same micro_batch, two_pass and, where they invert, small_v, all that invert give the same bits,
+// and all that do not.
 typedef struct training_plan {
     network_dial dial;
     int micro_batch;
-    bool two_pass;        // attention's backward pass (ops.h)
-    unsigned small_v;     // chains that are not inverted (network.h)
-    bool keep_layouts;    // weights are kept in the layout the kernels read as well
-    size_t peak;          // bytes of device memory in all
+    bool two_pass;     // attention's backward pass (ops.h)
+    unsigned small_v;  // chains that are not inverted (network.h)
+    bool keep_layouts; // weights are kept in the layout the kernels read as well
+    size_t peak;       // bytes of device memory in all
     size_t pools[POOL_COUNT], staging;
     double flops, bytes;  // of an iteration
     double forward_flops; // of a forward pass of the whole batch
 } training_plan;
 
 // Chooses among plans: the fewest FLOPs that fit the session's budget, with the largest micro-batch. recompute = invert asks for the least
-// memory there is. `wanted`, or null: the plan of an earlier run, whose bits are to be kept; where none that keeps them fits, *changed and a
-// free choice. IDM_FAILED names the least that is needed. Then lays out the memory, unless the session only plans.
+// memory there is. `wanted`, or null: the plan of an earlier run, whose bits are to be kept; where none that keeps them fits, *changed and
+// a free choice. IDM_FAILED names the least that is needed. Then lays out the memory, unless the session only plans.
 idm_status trainer_create(idm_session *session, const trainer_options *options, const training_plan *wanted, bool *changed,
                           trainer **result);
 void trainer_free(trainer *t);
@@ -65,5 +65,8 @@ typedef struct trainer_state {
 // Both wait for the device.
 idm_status trainer_read(trainer *t, trainer_state *state);
 void trainer_write(trainer *t, const trainer_state *state);
+
+// out (batch, height, width) of the last step's forward pass. Waits.
+idm_status trainer_output(trainer *t, float *out);
 
 #endif
