@@ -114,16 +114,12 @@ static inline vfloat spread(__global const float *p)
 #define SPREAD(p, q) VLOAD((p) + (q))
 #endif
 
-#ifndef SPAN
-#define SPAN 1 // neighbouring vectors per item, where they hold r^2 channels or more; else 1
-#endif
-
-// rows: feature pixels of all samples, in chunks of `chunk`. dx may be dy. Groups (ceil(channels / (VEC * SPAN * LANES)), ceil(chunks /
+// rows: feature pixels of all samples, in chunks of `chunk`. dx may be dy. Groups (ceil(channels / (VEC * LANES)), ceil(chunks /
 // ROW_ITEMS), 1).
 ROWS_KERNEL injector_chunks(const int rows, const int channels, const int chunk, TENSOR(const float, x), TENSOR(const float, dy),
                             TENSOR(const float, weights), TENSOR(const float, planes), TENSOR(float, dx), TENSOR(float, partials))
 {
-    const int first = (GROUP_ID(0) * LANES + get_local_id(0)) * SPAN * VEC, which = GROUP_ID(1) * ROW_ITEMS + get_local_id(1);
+    const int first = (GROUP_ID(0) * LANES + get_local_id(0)) * VEC, which = GROUP_ID(1) * ROW_ITEMS + get_local_id(1);
     const int start = which * chunk, end = min(rows, start + chunk), q = first % AREA;
     if (first >= channels || start >= rows) return;
     START(x);
@@ -132,37 +128,25 @@ ROWS_KERNEL injector_chunks(const int rows, const int channels, const int chunk,
     START(planes);
     START(dx);
     START(partials);
-    vfloat f2i[SPAN], sums[SUMS][SPAN], dp_sum = 0.0f;
+    const vfloat f2i = VLOAD(weights + F2I * channels + first);
+    vfloat sums[SUMS];
     #pragma unroll
-    for (int s = 0; s < SPAN; s++) {
-        f2i[s] = VLOAD(weights + F2I * channels + first + s * VEC);
-        #pragma unroll
-        for (int k = 0; k < SUM_DP; k++) sums[k][s] = 0.0f;
-    }
+    for (int k = 0; k < SUMS; k++) sums[k] = 0.0f;
     for (int row = start; row < end; row++) {
         __global const float *plane = planes + row * PLANES * AREA;
-        const vfloat dp = SPREAD(plane + PLANE_DP * AREA, q), p = SPREAD(plane + PLANE_P * AREA, q);
-        const vfloat z = SPREAD(plane + PLANE_Z * AREA, q), b = SPREAD(plane + PLANE_B * AREA, q);
-        dp_sum += dp;
-        #pragma unroll
-        for (int s = 0; s < SPAN; s++) {
-            const int i = row * channels + first + s * VEC;
-            const vfloat d = VLOAD(dy + i);
-            sums[X_DP][s] = fma(VLOAD(x + i), dp, sums[X_DP][s]);
-            sums[DY_P][s] = fma(d, p, sums[DY_P][s]);
-            sums[DY_Z][s] = fma(d, z, sums[DY_Z][s]);
-            sums[DY_B][s] = fma(d, b, sums[DY_B][s]);
-            sums[SUM_DY][s] += d;
-            VSTORE(fma(f2i[s], dp, d), dx + i);
-        }
+        const int i = row * channels + first;
+        const vfloat d = VLOAD(dy + i), dp = SPREAD(plane + PLANE_DP * AREA, q);
+        sums[X_DP] = fma(VLOAD(x + i), dp, sums[X_DP]);
+        sums[DY_P] = fma(d, SPREAD(plane + PLANE_P * AREA, q), sums[DY_P]);
+        sums[DY_Z] = fma(d, SPREAD(plane + PLANE_Z * AREA, q), sums[DY_Z]);
+        sums[DY_B] = fma(d, SPREAD(plane + PLANE_B * AREA, q), sums[DY_B]);
+        sums[SUM_DY] += d;
+        sums[SUM_DP] += dp;
+        VSTORE(fma(f2i, dp, d), dx + i);
     }
     partials += which * SUMS * channels + first;
     #pragma unroll
-    for (int s = 0; s < SPAN; s++) {
-        #pragma unroll
-        for (int k = 0; k < SUM_DP; k++) VSTORE(sums[k][s], partials + k * channels + s * VEC);
-        VSTORE(dp_sum, partials + SUM_DP * channels + s * VEC);
-    }
+    for (int k = 0; k < SUMS; k++) VSTORE(sums[k], partials + k * channels);
 }
 
 // Groups (channels / AREA, SUMS, 1).

@@ -2,7 +2,6 @@
 
 #include "ops/conv_variants.h"
 #include "ops/rows.h"
-#include <stdio.h>
 
 enum { WEIGHT_ROWS = 5 }; // of the expanded weights (cl/injector.clh)
 
@@ -45,21 +44,6 @@ void injector_forward(ops *o, const sensing *s, tensor x, int r, tensor f2i_weig
 
 enum { PLANES = 4, SUMS = 6 }; // gathered planes, partial sums (cl/injector_backward.cl)
 
-// How a pass over the features runs: the grid, and its kernels' options, the same for all of them, so that they share a program.
-typedef struct feature_pass {
-    rows_grid grid;
-    int span; // neighbouring vectors per item in injector_chunks
-    char options[128];
-} feature_pass;
-
-static feature_pass plan_features(const ops *o, int samples, int rows, int c, int r, int floats)
-{
-    feature_pass f = {.grid = rows_plan(o, samples, rows, c, ops_pointwise_width(o, c), floats)};
-    f.span = o->table.pointwise == VARIANT_CPU && f.grid.vec >= r * r ? ops_vector_width(f.grid.vectors, 4) : 1;
-    (void)snprintf(f.options, sizeof f.options, "%s -DR=%d -DSPAN=%d", f.grid.options, r, f.span);
-    return f;
-}
-
 // Planes of r x r pixels for each feature pixel.
 static rows_grid plan_planes(const ops *o, tensor x, int r)
 {
@@ -77,9 +61,9 @@ static tensor backward_planes(ops *o, const sensing *s, tensor x, int r, tensor 
     const int half = tensor_rows(through_p);
     const double elements = (double)tensor_elements(x), bytes = (double)tensor_bytes(x), plane = (double)tensor_bytes(through_p);
 
-    const feature_pass f = plan_features(o, x.n, x.h * x.w, x.c, r, 2 * x.c);
-    kernel *k = kernel_get(o->ctx, "injector_backward", "injector_planes_backward", "%s", f.options);
-    LAUNCH(o->ctx, k, f.grid.w, ((cost){6 * elements, 2 * bytes + 3 * plane}), ROWS(f.grid), I(x.w), T(x), T(dy), T(weights), T(f2i_bias),
+    const rows_grid f = rows_plan(o, x.n, x.h * x.w, x.c, ops_pointwise_width(o, x.c), 2 * x.c);
+    kernel *k = kernel_get(o->ctx, "injector_backward", "injector_planes_backward", "%s -DR=%d", f.options, r);
+    LAUNCH(o->ctx, k, f.w, ((cost){6 * elements, 2 * bytes + 3 * plane}), ROWS(f), I(x.w), T(x), T(dy), T(weights), T(f2i_bias),
            T(s->inverse), T(tensor_row_range(pair, 0, half)), T(through_p), T(tensor_row_range(pair, half, half)));
 
     sensing_normal_shuffled(o, s, pair, normal);
@@ -93,10 +77,11 @@ static tensor backward_planes(ops *o, const sensing *s, tensor x, int r, tensor 
     return planes;
 }
 
-// Pixels per partial sum: long enough for few partials, short enough for many items; float32 sums of so few keep their precision.
+// Pixels per partial sum, so that there are as many chunks as keep a device busy; float32 sums of so few pixels keep their precision.
 static int chunk_length(const ops *o, int rows)
 {
-    const int least = o->table.pointwise == VARIANT_CPU ? 64 : 16, most = 256, wanted = rows / 1024;
+    const bool cpu = o->table.pointwise == VARIANT_CPU;
+    const int least = cpu ? 64 : 16, most = 256, wanted = rows / (cpu ? 128 : 1024);
     return wanted < least ? least : wanted > most ? most : wanted;
 }
 
@@ -111,12 +96,12 @@ void injector_backward(ops *o, const sensing *s, tensor x, int r, tensor f2i_wei
     const tensor partials = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, chunks, SUMS, x.c);
     const double elements = (double)tensor_elements(x), bytes = (double)tensor_bytes(x);
 
-    const feature_pass f = plan_features(o, 1, rows, x.c, r, 3 * x.c);
-    work w = f.grid.w;
-    w.groups[0] = ceil_div((size_t)f.grid.vectors, (size_t)(f.span * f.grid.lanes));
-    w.groups[1] = ceil_div((size_t)chunks, (size_t)f.grid.row_items);
-    kernel *k = kernel_get(o->ctx, "injector_backward", "injector_chunks", "%s", f.options);
-    LAUNCH(o->ctx, k, w, ((cost){11 * elements, 3 * bytes + (double)tensor_bytes(planes) + (double)tensor_bytes(partials)}), I(rows),
+    const rows_grid f = rows_plan(o, 1, rows, x.c, ops_pointwise_width(o, x.c), 3 * x.c);
+    work w = f.w;
+    w.groups[0] = ceil_div((size_t)f.vectors, (size_t)f.lanes);
+    w.groups[1] = ceil_div((size_t)chunks, (size_t)f.row_items);
+    kernel *k = kernel_get(o->ctx, "injector_backward", "injector_chunks", "%s -DR=%d", f.options, r);
+    LAUNCH(o->ctx, k, w, ((cost){12 * elements, 3 * bytes + (double)tensor_bytes(planes) + (double)tensor_bytes(partials)}), I(rows),
            I(x.c), I(chunk), T(x), T(dy), T(weights), T(planes), T(dx), T(partials));
 
     const rows_grid g = plan_planes(o, x, r);

@@ -5,6 +5,8 @@
 #include "ops/adam.h"
 #include "ops/attention.h"
 #include "ops/coupling.h"
+#include "ops/ddim.h"
+#include "ops/injector.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
@@ -80,6 +82,19 @@ static void run_training_operations(ops *o, const problem *p, int channels, int 
     adam_end(o, &settings, state);
 }
 
+// The same of those that need the sampling operator.
+static void run_sensing_backward(ops *o, const sensing *s, int channels, int r)
+{
+    const int h = s->height, w = s->width;
+    const tensor x = push(o, h / r, w / r, channels), plane = push(o, h, w, 1), noise = push(o, h / 2, w / 2, 4);
+    const tensor f2i = push(o, 1, 1, channels / (r * r)), i2f = push(o, 1, channels / (r * r), 3), one = push(o, 1, 1, 1);
+    const tensor alpha = push(o, 1, 1, 1), alpha_bar = push(o, 1, 1, 2);
+    injector_backward(o, s, x, r, f2i, one, i2f, plane, x, x, f2i, one, i2f, f2i);
+    ddim_step_backward(o, s, plane, noise, alpha_bar, 1, plane, plane, plane, noise, alpha_bar);
+    ddim_start_backward(o, plane, plane, alpha_bar, 1, alpha_bar);
+    alpha_bar_backward(o, alpha, alpha_bar, alpha_bar, alpha);
+}
+
 // One image of size x size pixels; scratch is given back.
 static void run_image(ops *o, network *n, const problem *p, int size)
 {
@@ -92,6 +107,8 @@ static void run_image(ops *o, network *n, const problem *p, int size)
     run_other_operations(o, p, p->sizes.channels[1], size / 4);
     run_training_operations(o, p, p->sizes.channels[0], size / 2);
     run_training_operations(o, p, p->sizes.channels[1], size / 4);
+    run_sensing_backward(o, &s, p->sizes.channels[0], 2);
+    run_sensing_backward(o, &s, p->sizes.channels[1], 4);
     arena_release(o->ctx, POOL_ACTIVATIONS, activations);
     arena_release(o->ctx, POOL_OPERATOR, operators);
 }
