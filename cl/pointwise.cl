@@ -28,6 +28,24 @@ ROWS_KERNEL geglu_forward(const int rows, const int vectors, const int block, TE
         }
 }
 
+// x, dx: rows of 2 vectors (value, gate); dy: rows of `vectors`. dx may be x.
+ROWS_KERNEL geglu_backward(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, dy),
+                           TENSOR(float, dx))
+{
+    START(x);
+    START(dy);
+    START(dx);
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int value = (2 * row * vectors + v) * VEC, gate = value + vectors * VEC;
+            const vfloat d = VLOAD(dy + (row * vectors + v) * VEC), d_gate = d * VLOAD(x + value);
+            vfloat slope;
+            const vfloat d_value = d * gelu_with_slope(VLOAD(x + gate), &slope);
+            VSTORE(d_value, dx + value);
+            VSTORE(d_gate * slope, dx + gate);
+        }
+}
+
 // y: rows of y_channels; writes channels from `first` on.
 ROWS_KERNEL channels_copy(const int rows, const int vectors, const int block, const int y_channels, const int first, TENSOR(const float, x),
                           TENSOR(float, y))
@@ -36,6 +54,24 @@ ROWS_KERNEL channels_copy(const int rows, const int vectors, const int block, co
     START(y);
     FOR_EACH_ROW (row, rows, block)
         FOR_EACH_VECTOR (v, vectors) VSTORE(VLOAD(x + (row * vectors + v) * VEC), y + row * y_channels + first + v * VEC);
+}
+
+// x: rows of x_channels, read from channel `first` on. ADD: 1 adds to what is in y.
+ROWS_KERNEL channels_slice(const int rows, const int vectors, const int block, const int x_channels, const int first,
+                           TENSOR(const float, x), TENSOR(float, y))
+{
+    START(x);
+    START(y);
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int i = (row * vectors + v) * VEC;
+            const vfloat value = VLOAD(x + row * x_channels + first + v * VEC);
+#if ADD
+            VSTORE(VLOAD(y + i) + value, y + i);
+#else
+            VSTORE(value, y + i);
+#endif
+        }
 }
 
 // rows, width: of y. Heights are even, so halving (sample, line) together halves the line.
@@ -79,6 +115,19 @@ ROWS_KERNEL scale(const int rows, const int vectors, const int block, TENSOR(con
         FOR_EACH_VECTOR (v, vectors) {
             const int i = (row * vectors + v) * VEC;
             VSTORE(VLOAD(x + i) * factor, y + i);
+        }
+}
+
+// y may be x or z.
+ROWS_KERNEL add(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, z), TENSOR(float, y))
+{
+    START(x);
+    START(z);
+    START(y);
+    FOR_EACH_ROW (row, rows, block)
+        FOR_EACH_VECTOR (v, vectors) {
+            const int i = (row * vectors + v) * VEC;
+            VSTORE(VLOAD(x + i) + VLOAD(z + i), y + i);
         }
 }
 

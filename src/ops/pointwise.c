@@ -1,6 +1,7 @@
 #include "ops/pointwise.h"
 
 #include "ops/conv_variants.h"
+#include "ops/flat.h"
 #include "ops/rows.h"
 
 static double bytes(tensor t)
@@ -29,11 +30,26 @@ void geglu_forward(ops *o, tensor x, tensor y)
     LAUNCH(o->ctx, k, g.w, ((cost){8 * (double)tensor_elements(y), bytes(x) + bytes(y)}), ROWS(g), T(x), T(y));
 }
 
+void geglu_backward(ops *o, tensor x, tensor dy, tensor dx)
+{
+    const rows_grid g = plan(o, dy, 5);
+    kernel *k = kernel_get(o->ctx, "pointwise", "geglu_backward", "%s -DEXACT=%d", g.options, o->exact);
+    LAUNCH(o->ctx, k, g.w, ((cost){12 * (double)tensor_elements(dy), bytes(x) + bytes(dy) + bytes(dx)}), ROWS(g), T(x), T(dy), T(dx));
+}
+
 void channels_copy(ops *o, tensor x, tensor y, int first)
 {
     const rows_grid g = plan(o, x, 2);
     kernel *k = kernel_get(o->ctx, "pointwise", "channels_copy", "%s", g.options);
     LAUNCH(o->ctx, k, g.w, ((cost){0, 2 * bytes(x)}), ROWS(g), I(y.c), I(first), T(x), T(y));
+}
+
+void channels_slice(ops *o, tensor x, int first, bool add_to, tensor y)
+{
+    const rows_grid g = plan(o, y, 3);
+    kernel *k = kernel_get(o->ctx, "pointwise", "channels_slice", "%s -DADD=%d", g.options, add_to);
+    LAUNCH(o->ctx, k, g.w, ((cost){add_to ? (double)tensor_elements(y) : 0, (add_to ? 3 : 2) * bytes(y)}), ROWS(g), I(x.c), I(first), T(x),
+           T(y));
 }
 
 void upsample_nearest(ops *o, tensor x, tensor y)
@@ -49,6 +65,25 @@ void upsample_nearest_backward(ops *o, tensor dy, const epilogue *e, tensor dx)
     kernel *k = kernel_get(o->ctx, "pointwise", "upsample_nearest_backward", "%s", g.options);
     LAUNCH(o->ctx, k, g.w, ((cost){3 * (double)tensor_elements(dx), bytes(dy) + 2 * bytes(dx)}), ROWS(g), I(dx.w), T(dy), EPILOGUE(e),
            T(dx));
+}
+
+void add(ops *o, tensor x, tensor z, tensor y)
+{
+    x = rows_flat(x);
+    const rows_grid g = plan(o, x, 3);
+    kernel *k = kernel_get(o->ctx, "pointwise", "add", "%s", g.options);
+    LAUNCH(o->ctx, k, g.w, ((cost){(double)tensor_elements(x), 3 * bytes(x)}), ROWS(g), T(x), T(z), T(y));
+}
+
+void dot_add(ops *o, tensor x, tensor z, tensor a)
+{
+    const flat_grid g = flat_plan(o, tensor_elements(x));
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const tensor partials = flat_push_partials(o, &g, 1);
+    kernel *k = kernel_get(o->ctx, "reduce", "dot_blocks", "%s", g.options);
+    LAUNCH(o->ctx, k, g.w, ((cost){2.0 * g.count, 2 * bytes(x)}), I(g.count), T(x), T(z), T(partials));
+    flat_sum(o, partials, 1, a);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 void scale(ops *o, tensor x, tensor a, tensor y)
