@@ -1,4 +1,6 @@
+#include "gradient_fixture.h"
 #include "ops_fixture.h"
+#include "oracle/oracle_pointwise.h"
 #include "tune/check_pointwise.h"
 
 static void activations(ops *o, const char *table)
@@ -19,12 +21,45 @@ static void fast_activations(ops *o, const char *table)
     OPS_CHECK(o, 1e-6, check_gelu_tail(o, 1e-30f));
 }
 
+static void gradients(ops *o, const char *table)
+{
+    (void)table;
+    OPS_CHECK(o, 1.5e-7, check_geglu_backward(o, 1, 1, 3, false));
+    OPS_CHECK(o, 1.5e-7, check_geglu_backward(o, 37, 21, 3, true));
+    OPS_CHECK(o, 1.5e-7, check_geglu_backward(o, 65, 1280, 10, false));
+    OPS_CHECK(o, 1.5e-6, check_gelu_slope_tail(o, 0.1f));
+}
+
+static void fast_gradients(ops *o, const char *table)
+{
+    gradients(o, table);
+    OPS_CHECK(o, 2e-6, check_gelu_slope_tail(o, 1e-30f));
+}
+
+static void sums(ops *o, const char *table)
+{
+    (void)table;
+    OPS_CHECK(o, 1e-6, check_dot_add(o, 1, 1, false));
+    OPS_CHECK(o, 1e-6, check_dot_add(o, 37, 27, false));
+    OPS_CHECK(o, 1e-6, check_dot_add(o, 4096, 2, false));
+    OPS_CHECK(o, 1e-6, check_dot_add(o, 8193, 1, false));
+    OPS_CHECK(o, 1e-6, check_dot_add(o, 1025, 320, false));
+    OPS_CHECK(o, 1e-6, check_dot_add(o, 4096, 257, false));
+    OPS_CHECK(o, 1e-9, check_dot_add(o, 4096, 257, true));
+}
+
 static void moves(ops *o, const char *table)
 {
     (void)table;
     OPS_CHECK(o, 0, check_channels_copy(o, 1, 1, 3, 1));
     OPS_CHECK(o, 0, check_channels_copy(o, 33, 20, 31, 11));
     OPS_CHECK(o, 0, check_channels_copy(o, 257, 64, 96, 32));
+    OPS_CHECK(o, 0, check_channels_slice(o, 1, 1, 3, 1, false));
+    OPS_CHECK(o, 0, check_channels_slice(o, 33, 20, 31, 11, false));
+    OPS_CHECK(o, 0, check_channels_slice(o, 257, 64, 96, 32, false));
+    OPS_CHECK(o, 6e-8, check_channels_slice(o, 1, 1, 3, 2, true));
+    OPS_CHECK(o, 6e-8, check_channels_slice(o, 33, 20, 31, 11, true));
+    OPS_CHECK(o, 6e-8, check_channels_slice(o, 257, 320, 960, 640, true));
     OPS_CHECK(o, 0, check_upsample_nearest(o, 1, 1, 1, 1));
     OPS_CHECK(o, 0, check_upsample_nearest(o, 2, 3, 5, 12));
     OPS_CHECK(o, 0, check_upsample_nearest(o, 1, 7, 9, 64));
@@ -42,11 +77,52 @@ static void arithmetic(ops *o, const char *table)
     OPS_CHECK(o, 6e-8, check_add_scaled(o, 1, 1));
     OPS_CHECK(o, 6e-8, check_add_scaled(o, 37, 27));
     OPS_CHECK(o, 6e-8, check_add_scaled(o, 256, 48));
+    OPS_CHECK(o, 6e-8, check_add(o, 1, 1));
+    OPS_CHECK(o, 6e-8, check_add(o, 37, 27));
+    OPS_CHECK(o, 6e-8, check_add(o, 256, 48));
     for (int parts = 0; parts < 8; parts++) {
         OPS_CHECK(o, 6e-8, check_epilogue(o, 1, 4, parts & 1, parts & 2, parts & 4));
         OPS_CHECK(o, 6e-8, check_epilogue(o, 67, 21, parts & 1, parts & 2, parts & 4));
         OPS_CHECK(o, 6e-8, check_epilogue(o, 130, 320, parts & 1, parts & 2, parts & 4));
     }
+}
+
+// ---- the oracle's gradient
+
+enum { ROWS = 5, C = 7, COUNT = ROWS * C };
+
+typedef struct geglu_problem {
+    float *x, *dy;
+} geglu_problem;
+
+static double geglu_value(void *user)
+{
+    const geglu_problem *p = user;
+    double y[COUNT], sum = 0;
+    oracle_geglu(p->x, ROWS, C, y);
+    for (int i = 0; i < COUNT; i++) sum += y[i] * p->dy[i];
+    return sum;
+}
+
+static double silu_value(void *user)
+{
+    return oracle_silu(*(float *)user);
+}
+
+static void test_oracle_gradients(void **state)
+{
+    (void)state;
+    geglu_problem p = {check_values((size_t)2 * COUNT, 1, 3), check_values(COUNT, 2, 1)};
+    double dx[2 * COUNT];
+    assert_true(p.x && p.dy);
+    oracle_geglu_backward(p.x, p.dy, ROWS, C, dx);
+    assert_true(gradient_error(geglu_value, &p, p.x, (size_t)2 * COUNT, dx) < 1e-8);
+    for (int i = 0; i < COUNT; i++) {
+        const double slope = oracle_silu_slope(p.x[i]);
+        assert_true(gradient_error(silu_value, &p.x[i], &p.x[i], 1, &slope) < 1e-7);
+    }
+    free(p.x);
+    free(p.dy);
 }
 
 static void test_activations_fast(void **state)
@@ -73,13 +149,31 @@ static void test_arithmetic(void **state)
     ops_fixture_each(IDM_MATH_EXACT, arithmetic);
 }
 
+static void test_gradients_fast(void **state)
+{
+    (void)state;
+    ops_fixture_each(IDM_MATH_FAST, fast_gradients);
+}
+
+static void test_gradients_exact(void **state)
+{
+    (void)state;
+    ops_fixture_each(IDM_MATH_EXACT, gradients);
+}
+
+static void test_sums(void **state)
+{
+    (void)state;
+    ops_fixture_each(IDM_MATH_FAST, sums);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations_fast),
-        cmocka_unit_test(test_activations_exact),
-        cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_arithmetic),
+        cmocka_unit_test(test_oracle_gradients),  cmocka_unit_test(test_activations_fast),
+        cmocka_unit_test(test_activations_exact), cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_arithmetic),        cmocka_unit_test(test_gradients_fast),
+        cmocka_unit_test(test_gradients_exact),   cmocka_unit_test(test_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

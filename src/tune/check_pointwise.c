@@ -54,6 +54,42 @@ check_result check_gelu_tail(ops *o, float tiny)
     return scratch_end(&s, result);
 }
 
+check_result check_geglu_backward(ops *o, int rows, int c, float size, bool in_place)
+{
+    scratch s = {0};
+    const size_t count = (size_t)rows * c;
+    float *x = scratch_values(&s, 2 * count, 1, size), *dy = scratch_values(&s, count, 2, 1);
+    double *want = scratch_doubles(&s, 2 * count);
+    if (s.failed) return scratch_end(&s, (check_result){0});
+    oracle_geglu_backward(x, dy, rows, c, want);
+    const tensor input = check_upload(o, x, 1, 1, rows, 2 * c), dx = in_place ? input : check_output(o, 1, 1, rows, 2 * c);
+    geglu_backward(o, input, check_upload(o, dy, 1, 1, rows, c), dx);
+    return scratch_end(&s, check_compare(o, dx, want));
+}
+
+check_result check_gelu_slope_tail(ops *o, float tiny)
+{
+    enum { ROWS = 64, C = 64, COUNT = ROWS * C };
+    scratch s = {0};
+    float *x = scratch_values(&s, 2 * COUNT, 1, 1), *dy = scratch_values(&s, COUNT, 1, 0), *got = scratch_values(&s, 2 * COUNT, 1, 0);
+    if (s.failed) return scratch_end(&s, (check_result){0});
+    for (int i = 0; i < COUNT; i++) {
+        float *pair = x + (size_t)(i / C) * 2 * C + i % C;
+        pair[0] = dy[i] = 1;
+        pair[C] = pair[C] * ldexpf(1, i / C % 16 - 8); // up to 128
+    }
+    const tensor dx = check_output(o, 1, 1, ROWS, 2 * C);
+    geglu_backward(o, check_upload(o, x, 1, 1, ROWS, 2 * C), check_upload(o, dy, 1, 1, ROWS, C), dx);
+    check_result result = {context_read(o->ctx, dx, got), 0};
+    for (int i = 0; result.status == IDM_OK && i < COUNT; i++) {
+        const size_t at = (size_t)(i / C) * 2 * C + C + i % C;
+        const double want = oracle_gelu_slope(x[at]), error = fabs(got[at] - want) / fmax(fabs(want), tiny);
+        if (fabs(x[at] + 0.75) < 0.25) continue;
+        if (!(error <= result.error)) result.error = isfinite(error) ? error : INFINITY;
+    }
+    return scratch_end(&s, result);
+}
+
 check_result check_channels_copy(ops *o, int rows, int c, int y_channels, int first)
 {
     scratch s = {0};
@@ -69,6 +105,19 @@ check_result check_channels_copy(ops *o, int rows, int c, int y_channels, int fi
     return scratch_end(&s, check_compare(o, y, want));
 }
 
+check_result check_channels_slice(ops *o, int rows, int c, int x_channels, int first, bool add)
+{
+    scratch s = {0};
+    const size_t count = (size_t)rows * c;
+    float *x = scratch_values(&s, (size_t)rows * x_channels, 1, 1), *before = scratch_values(&s, count, 2, 1);
+    double *want = scratch_doubles(&s, count);
+    if (s.failed) return scratch_end(&s, (check_result){0});
+    for (size_t i = 0; i < count; i++) want[i] = x[i / c * x_channels + first + i % c] + (add ? (double)before[i] : 0);
+    const tensor y = add ? check_upload(o, before, 1, 1, rows, c) : check_output(o, 1, 1, rows, c);
+    channels_slice(o, check_upload(o, x, 1, 1, rows, x_channels), first, add, y);
+    return scratch_end(&s, check_compare(o, y, want));
+}
+
 check_result check_upsample_nearest(ops *o, int n, int h, int w, int c)
 {
     scratch s = {0};
@@ -79,6 +128,47 @@ check_result check_upsample_nearest(ops *o, int n, int h, int w, int c)
     const tensor y = check_output(o, n, 2 * h, 2 * w, c);
     upsample_nearest(o, check_upload(o, x, n, h, w, c), y);
     return scratch_end(&s, check_compare(o, y, want));
+}
+
+check_result check_add(ops *o, int rows, int c)
+{
+    scratch s = {0};
+    const size_t count = (size_t)rows * c;
+    float *x = scratch_values(&s, count, 1, 1), *z = scratch_values(&s, count, 2, 1);
+    double *want = scratch_doubles(&s, count), *want_z = scratch_doubles(&s, count);
+    if (s.failed) return scratch_end(&s, (check_result){0});
+    for (size_t i = 0; i < count; i++) {
+        want[i] = x[i] + z[i]; // rounded to float, so that the second sum has nothing to differ by
+        want_z[i] = want[i] + z[i];
+    }
+    const tensor x_sum = check_upload(o, x, 1, 1, rows, c), z_sum = check_upload(o, z, 1, 1, rows, c);
+    add(o, x_sum, z_sum, x_sum);
+    add(o, x_sum, z_sum, z_sum);
+    return scratch_end(&s, check_worst(check_compare(o, x_sum, want), check_compare(o, z_sum, want_z)));
+}
+
+check_result check_dot_add(ops *o, int rows, int c, bool cancel)
+{
+    scratch s = {0};
+    const size_t count = (size_t)rows * c;
+    float *x = scratch_values(&s, count, 1, 1), *z = scratch_values(&s, count, 2, 1), *a = scratch_values(&s, 1, 3, 1), got = 0;
+    if (s.failed) return scratch_end(&s, (check_result){0});
+    for (size_t i = 0; i < count / 2 && cancel; i++) {
+        x[count / 2 + i] = x[i];
+        z[count / 2 + i] = -z[i];
+    }
+    double want = a[0], x_squares = 0, z_squares = 0;
+    for (size_t i = 0; i < count; i++) {
+        want += (double)x[i] * z[i];
+        x_squares += (double)x[i] * x[i];
+        z_squares += (double)z[i] * z[i];
+    }
+    const tensor sum = check_upload(o, a, 1, 1, 1, 1);
+    dot_add(o, check_upload(o, x, 1, 1, rows, c), check_upload(o, z, 1, 1, rows, c), sum);
+    check_result result = {context_read(o->ctx, sum, &got), 0};
+    result.error = fabs(got - want) / (cancel ? sqrt(x_squares * z_squares) : fabs(want));
+    if (!isfinite(result.error)) result.error = INFINITY;
+    return scratch_end(&s, result);
 }
 
 check_result check_scale(ops *o, int rows, int c)

@@ -7,15 +7,36 @@ double oracle_silu(double x)
     return x / (1 + exp(-x));
 }
 
+double oracle_silu_slope(double x)
+{
+    const double s = 1 / (1 + exp(-x));
+    return s + x * s * (1 - s);
+}
+
 double oracle_gelu(double x)
 {
     return x * erfc(-x / sqrt(2)) / 2;
+}
+
+double oracle_gelu_slope(double x)
+{
+    return erfc(-x / sqrt(2)) / 2 + x * exp(-x * x / 2) / sqrt(2 * acos(-1));
 }
 
 void oracle_geglu(const float *x, int rows, int c, double *y)
 {
     for (size_t r = 0; r < (size_t)rows; r++)
         for (int k = 0; k < c; k++) y[r * c + k] = x[r * 2 * c + k] * oracle_gelu(x[r * 2 * c + c + k]);
+}
+
+void oracle_geglu_backward(const float *x, const float *dy, int rows, int c, double *dx)
+{
+    for (size_t r = 0; r < (size_t)rows; r++)
+        for (int k = 0; k < c; k++) {
+            const double value = x[r * 2 * c + k], gate = x[r * 2 * c + c + k], d = dy[r * c + k];
+            dx[r * 2 * c + k] = d * oracle_gelu(gate);
+            dx[r * 2 * c + c + k] = d * value * oracle_gelu_slope(gate);
+        }
 }
 
 void oracle_upsample_nearest(const float *x, int n, int h, int w, int c, double *y)

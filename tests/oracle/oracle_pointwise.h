@@ -5,9 +5,12 @@
 #include <stddef.h>
 
 double oracle_silu(double x);
+double oracle_silu_slope(double x);
 double oracle_gelu(double x);
+double oracle_gelu_slope(double x);
 
 void oracle_geglu(const float *x, int rows, int c, double *y);
+void oracle_geglu_backward(const float *x, const float *dy, int rows, int c, double *dx);
 void oracle_upsample_nearest(const float *x, int n, int h, int w, int c, double *y);
 // bias, residual and mix may be null; v counts only with mix.
 void oracle_epilogue(const float *x, const float *bias, const float *residual, double v, const float *mix, int rows, int c, double *y);

@@ -2,7 +2,11 @@
 // dry runs of the network at several sizes and of the operations that it leaves out. Writes FOLDER/kernels.tsv, a line each: vendor,
 // source, kernel, options, items per group "x,y,z"; and the sources with includes in place, FOLDER/SOURCE.cl. gate.py compiles them.
 #include "model/network.h"
+#include "ops/adam.h"
 #include "ops/attention.h"
+#include "ops/coupling.h"
+#include "ops/loss.h"
+#include "ops/norm.h"
 #include "ops/pointwise.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -49,6 +53,33 @@ static void run_other_operations(ops *o, const problem *p, int channels, int sid
     attention_forward(o, x, x, x, channels, p->sizes.heads, y, push(o, p->sizes.heads, side * side, 1));
 }
 
+// The operations of a training step that the forward pass has not got, for one level of the network.
+static void run_training_operations(ops *o, const problem *p, int channels, int side)
+{
+    const tensor x = push(o, side, side, channels), dy = push(o, side, side, channels), wide = push(o, side, side, 2 * channels);
+    const tensor gamma = push(o, 1, 1, 2 * channels), beta = push(o, 1, 1, 2 * channels), value = push(o, 1, 1, 1);
+    const tensor state = adam_push_state(o, POOL_ACTIVATIONS);
+    const adam_settings settings = adam_defaults();
+    group_norm_backward(o, x, gamma, beta, p->sizes.groups, 1e-6f, false, dy, dy, dy, gamma, beta);
+    group_norm_backward(o, wide, gamma, beta, p->sizes.groups, 1e-5f, true, wide, NO_TENSOR, wide, gamma, beta);
+    layer_norm_backward(o, x, gamma, 1e-5f, dy, dy, dy, gamma, beta);
+    layer_norm_backward(o, x, gamma, 1e-5f, dy, NO_TENSOR, dy, gamma, beta);
+    geglu_backward(o, wide, dy, wide);
+    for (int added = 0; added < 2; added++) channels_slice(o, wide, 0, added, x);
+    add(o, x, dy, x);
+    dot_add(o, x, dy, value);
+    coupling_forward(o, x, dy, value, dy);
+    coupling_invert(o, x, dy, value, dy);
+    coupling_backward(o, x, dy, value, dy, x, dy, value);
+    l1_loss(o, x, dy, 1, value, value, dy);
+    l1_loss(o, x, dy, 1, NO_TENSOR, value, dy);
+    adam_begin(o, x, state);
+    adam_prepare(o, &settings, 1e-4, state);
+    adam_update(o, &settings, state, x, x, x, x, NO_TENSOR);
+    adam_update(o, &settings, state, x, x, x, x, x);
+    adam_end(o, &settings, state);
+}
+
 // One image of size x size pixels; scratch is given back.
 static void run_image(ops *o, network *n, const problem *p, int size)
 {
@@ -59,6 +90,8 @@ static void run_image(ops *o, network *n, const problem *p, int size)
     network_forward(n, &s, y, image, NULL);
     run_other_operations(o, p, p->sizes.channels[0], size / 2);
     run_other_operations(o, p, p->sizes.channels[1], size / 4);
+    run_training_operations(o, p, p->sizes.channels[0], size / 2);
+    run_training_operations(o, p, p->sizes.channels[1], size / 4);
     arena_release(o->ctx, POOL_ACTIVATIONS, activations);
     arena_release(o->ctx, POOL_OPERATOR, operators);
 }
