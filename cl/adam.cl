@@ -46,20 +46,19 @@ FLAT_KERNEL adam_inspect(const int count, const int blocks, TENSOR(const float, 
     partials[blocks + GROUP_ID(0)] = bad_items;
 }
 
-// From here on VEC = 1 but for adam_update. One group.
-#if VEC == 1
+// One group.
 FLAT_KERNEL adam_gather(const int blocks, TENSOR(const float, partials), STATE_ARGUMENT)
 {
     ITEM_SCRATCH(scratch);
     START_STATE;
     START(partials);
-    running_sum sum = {0.0f, 0.0f};
+    float2 sum = WIDE_ZERO;
     float bad = 0.0f;
     for (int i = get_local_id(0); i < blocks; i += ITEMS) {
-        sum_add(&sum, partials[i]);
+        sum = wide_add(sum, partials[i]);
         bad += partials[blocks + i];
     }
-    const float squares = item_sum(sum.high + sum.low, scratch), bad_items = item_sum(bad, scratch);
+    const float squares = item_sum(wide_value(sum), scratch), bad_items = item_sum(bad, scratch);
     if (get_local_id(0) > 0) return;
     state->squares += squares;
     if (bad_items > 0.0f) state->found_nonfinite = 1;
@@ -136,7 +135,6 @@ void adam_finish(const float growth, const float backoff, const int growth_inter
     state->found_nonfinite = 0;
     state->squares = 0.0f;
 }
-#endif
 
 #ifndef AVERAGE
 #define AVERAGE 0 // 1: average += average_rate (w - average)

@@ -7,6 +7,7 @@
 //   group_norm_apply   y = x scale + shift, SiLU
 // Chunks are of one size on every device, so the result depends neither on its number of cores nor on how launches are cut.
 #include "common.clh"
+#include "items.clh" // per group of channels, in the merge
 #include "math.clh"
 #include "rows.clh"
 
@@ -15,9 +16,6 @@
 #endif
 #ifndef SPAN
 #define SPAN 1 // neighbouring vectors per item: up to 4 on CPUs, where one vector at a time is too short a piece of a row; else 1
-#endif
-#ifndef MERGE_ITEMS
-#define MERGE_ITEMS 64 // items per group of channels; 1 on CPUs
 #endif
 #ifndef MOMENTS
 #define MOMENTS 0 // 1: group_norm_merge writes moments
@@ -58,29 +56,12 @@ ROWS_KERNEL group_norm_chunks(const int pixels, const int channels, const int ch
     }
 }
 
-// Sum over the items, in their order.
-#if MERGE_ITEMS > 1
-#define MERGE_SCRATCH(name) __local float name[MERGE_ITEMS]
-static inline float merge_sum(float value, __local float *scratch)
-{
-    scratch[get_local_id(0)] = value;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    float sum = 0.0f;
-    for (int i = 0; i < MERGE_ITEMS; i++) sum += scratch[i];
-    barrier(CLK_LOCAL_MEM_FENCE); // before the next sum overwrites it
-    return sum;
-}
-#else
-#define MERGE_SCRATCH(name)
-#define merge_sum(value, scratch) (value)
-#endif
-
-// Groups (groups, n, 1) of MERGE_ITEMS items, each taking every MERGE_ITEMS-th chunk.
-__kernel __attribute__((reqd_work_group_size(MERGE_ITEMS, 1, 1)))
+// Groups (groups, n, 1) of ITEMS items, each taking every ITEMS-th chunk.
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
 void group_norm_merge(const int pixels, const int channels, const int chunks, const int group_channels, const float eps,
                       TENSOR(const float, partials), TENSOR(const float, gamma), TENSOR(const float, beta), TENSOR(float, affine))
 {
-    MERGE_SCRATCH(scratch);
+    ITEM_SCRATCH(scratch);
     const int first = GROUP_ID(0) * group_channels, sample = GROUP_ID(1), item = get_local_id(0);
     START(partials);
     START(gamma);
@@ -91,16 +72,16 @@ void group_norm_merge(const int pixels, const int channels, const int chunks, co
     const float total = (float)pixels * (float)group_channels;
 
     float sum = 0.0f;
-    for (int chunk = item; chunk < chunks; chunk += MERGE_ITEMS) {
+    for (int chunk = item; chunk < chunks; chunk += ITEMS) {
         const float count = (float)min(CHUNK, pixels - chunk * CHUNK);
         float means = 0.0f;
         for (int c = 0; c < group_channels; c++) means += partials[chunk * 2 * channels + c];
         sum = fma(count, means, sum);
     }
-    const float mean = merge_sum(sum, scratch) / total;
+    const float mean = item_sum(sum, scratch) / total;
 
     float deviation = 0.0f;
-    for (int chunk = item; chunk < chunks; chunk += MERGE_ITEMS) {
+    for (int chunk = item; chunk < chunks; chunk += ITEMS) {
         const float count = (float)min(CHUNK, pixels - chunk * CHUNK);
         float between = 0.0f, within = 0.0f;
         for (int c = 0; c < group_channels; c++) {
@@ -110,10 +91,10 @@ void group_norm_merge(const int pixels, const int channels, const int chunks, co
         }
         deviation += fma(count, between, within);
     }
-    const float variance = merge_sum(deviation, scratch) / total;
+    const float variance = item_sum(deviation, scratch) / total;
 
     const float scale = 1.0f / sqrt(variance + eps);
-    for (int c = first + item; c < first + group_channels; c += MERGE_ITEMS) {
+    for (int c = first + item; c < first + group_channels; c += ITEMS) {
 #if MOMENTS
         affine[c] = mean;
         affine[channels + c] = scale;

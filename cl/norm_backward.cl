@@ -11,6 +11,7 @@
 // LayerNorm is one kernel, which leaves dbeta's and dgamma's sums over few rows        -> partials [..][2][channels]; then sum_columns
 // Chunks are of one size on every device of a table, so the result depends neither on its number of cores nor on how launches are cut.
 #include "common.clh"
+#include "items.clh" // per group of channels
 #include "math.clh"
 #include "rows.clh"
 
@@ -19,9 +20,6 @@
 #endif
 #ifndef SPAN
 #define SPAN 1 // neighbouring vectors per item, as in norm.cl
-#endif
-#ifndef ITEMS
-#define ITEMS 64 // items per group of channels; 1 on CPUs
 #endif
 #ifndef SILU
 #define SILU 0 // 1: GroupNorm is followed by SiLU
@@ -72,29 +70,12 @@ ROWS_KERNEL group_norm_sums(const int pixels, const int channels, const int chun
     }
 }
 
-// VEC = 1. Groups (groups, n) of ITEMS items, each taking every ITEMS-th channel. The first sample's groups also add up dgamma and dbeta.
-#if VEC == 1
-#if ITEMS > 1
-#define GROUP_SCRATCH(name) __local float name[ITEMS]
-static inline float group_sum(float value, __local float *scratch)
-{
-    scratch[get_local_id(0)] = value;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    float sum = 0.0f;
-    for (int i = 0; i < ITEMS; i++) sum += scratch[i];
-    barrier(CLK_LOCAL_MEM_FENCE); // before the next sum overwrites it
-    return sum;
-}
-#else
-#define GROUP_SCRATCH(name)
-#define group_sum(value, scratch) (value)
-#endif
-
+// Groups (groups, n) of ITEMS items, each taking every ITEMS-th channel. The first sample's groups also add up dgamma and dbeta.
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
 void group_norm_coefficients(const int samples, const int pixels, const int channels, const int group_channels, TENSOR(const float, sums),
                              TENSOR(const float, gamma), TENSOR(float, coefficients), TENSOR(float, dgamma), TENSOR(float, dbeta))
 {
-    GROUP_SCRATCH(scratch);
+    ITEM_SCRATCH(scratch);
     const int first = GROUP_ID(0) * group_channels, last = first + group_channels, sample = GROUP_ID(1), item = get_local_id(0);
     START(sums);
     START(gamma);
@@ -108,7 +89,7 @@ void group_norm_coefficients(const int samples, const int pixels, const int chan
         scaled = fma(gamma[c], mine[channels + c], scaled);
     }
     const float total = (float)pixels * (float)group_channels;
-    const float a = group_sum(plain, scratch) / total, b = group_sum(scaled, scratch) / total;
+    const float a = item_sum(plain, scratch) / total, b = item_sum(scaled, scratch) / total;
     coefficients += sample * 2 * channels;
     for (int c = first + item; c < last; c += ITEMS) {
         coefficients[c] = a;
@@ -125,7 +106,6 @@ void group_norm_coefficients(const int samples, const int pixels, const int chan
         dgamma[c] += gamma_sum;
     }
 }
-#endif
 
 // rows: pixels of a sample; vectors = channels / VEC. dx may be dy, x or residual.
 ROWS_KERNEL group_norm_gradient(const int rows, const int vectors, const int block, TENSOR(const float, x), TENSOR(const float, moments),

@@ -18,19 +18,17 @@ FLAT_KERNEL dot_blocks(const int count, TENSOR(const float, x), TENSOR(const flo
     if (get_local_id(0) == 0) partials[GROUP_ID(0)] = total;
 }
 
-// One group; VEC = 1.
-#if VEC == 1
+// One group.
 FLAT_KERNEL sum_blocks(const int blocks, const float factor, TENSOR(const float, partials), TENSOR(float, a))
 {
     ITEM_SCRATCH(scratch);
     START(partials);
     START(a);
-    running_sum sum = {0.0f, 0.0f};
-    for (int i = get_local_id(0); i < blocks; i += ITEMS) sum_add(&sum, partials[i]);
-    const float total = item_sum(sum.high + sum.low, scratch);
+    float2 sum = WIDE_ZERO;
+    for (int i = get_local_id(0); i < blocks; i += ITEMS) sum = wide_add(sum, partials[i]);
+    const float total = item_sum(wide_value(sum), scratch);
     if (get_local_id(0) == 0) *a = fma(factor, total, *a);
 }
-#endif
 
 #ifndef LANES
 #define LANES 4 // neighbouring columns' vectors per group; 1 on CPUs
@@ -52,9 +50,13 @@ void sum_columns(const int rows, const int columns, const int stride, TENSOR(con
     const bool inside = column < columns;
     x += (size_t)sample * rows * stride + column;
     y += sample * columns + column;
-    running_sum sum = {0.0f, 0.0f};
-    for (int row = item; row < rows && inside; row += ROW_ITEMS) sum_add(&sum, VLOAD(x + (size_t)row * stride));
-    vfloat total = sum.high + sum.low;
+    vfloat high = 0.0f, low = 0.0f; // as sums.clh has it for one column
+    for (int row = item; row < rows && inside; row += ROW_ITEMS) {
+        const vfloat value = VLOAD(x + (size_t)row * stride), sum = high + value, part = sum - high;
+        low += (high - (sum - part)) + (value - part);
+        high = sum;
+    }
+    vfloat total = high + low;
 #if ROW_ITEMS > 1
     __local vfloat all[ROW_ITEMS * LANES];
     __local vfloat *mine = all + get_local_id(0);

@@ -46,7 +46,7 @@ static void group_statistics(ops *o, tensor x, tensor gamma, tensor beta, int gr
     LAUNCH(o->ctx, k, g.w, ((cost){4 * (double)tensor_elements(x), bytes(x) + bytes(partials)}), I(g.pixels), I(x.c), I(g.count), T(x),
            T(partials));
 
-    k = kernel_get(o->ctx, "norm", "group_norm_merge", "-DVEC=1 -DCHUNK=%d -DMERGE_ITEMS=%d -DMOMENTS=%d", g.chunk, items, moments);
+    k = kernel_get(o->ctx, "norm", "group_norm_merge", "-DVEC=1 -DCHUNK=%d -DITEMS=%d -DMOMENTS=%d", g.chunk, items, moments);
     const work w = {.groups = {(size_t)groups, (size_t)x.n}, .local = {(size_t)items}};
     LAUNCH(o->ctx, k, w, ((cost){4 * (double)tensor_elements(partials), bytes(partials)}), I(g.pixels), I(x.c), I(g.count), I(x.c / groups),
            F(eps), T(partials), T(gamma), T(beta), T(result));
