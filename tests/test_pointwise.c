@@ -1,5 +1,7 @@
 #include "ops_fixture.h"
+#include "oracle/oracle_pointwise.h"
 #include "tune/check_pointwise.h"
+#include <math.h>
 
 static void activations(ops *o, const char *table)
 {
@@ -32,6 +34,16 @@ static void moves(ops *o, const char *table)
     OPS_CHECK(o, 0, check_pixel_shuffle(o, 2, 5, 7, 1, 2));
     OPS_CHECK(o, 0, check_pixel_shuffle(o, 3, 4, 3, 5, 4));
     OPS_CHECK(o, 0, check_pixel_shuffle(o, 2, 3, 2, 2, 3));
+}
+
+static void upsample_backward(ops *o, const char *table)
+{
+    (void)table;
+    for (int residual = 0; residual < 2; residual++) {
+        OPS_CHECK(o, 1e-7, check_upsample_nearest_backward(o, 1, 1, 1, 1, residual));
+        OPS_CHECK(o, 1e-7, check_upsample_nearest_backward(o, 2, 3, 5, 12, residual));
+        OPS_CHECK(o, 1e-7, check_upsample_nearest_backward(o, 3, 7, 9, 80, residual));
+    }
 }
 
 static void arithmetic(ops *o, const char *table)
@@ -73,13 +85,41 @@ static void test_arithmetic(void **state)
     ops_fixture_each(IDM_MATH_EXACT, arithmetic);
 }
 
+static void test_upsample_backward(void **state)
+{
+    (void)state;
+    ops_fixture_each(IDM_MATH_EXACT, upsample_backward);
+}
+
+// The oracle's gradient against central differences of the forward oracle: exact, since upsampling is linear and the steps are.
+static void test_upsample_oracle(void **state)
+{
+    enum { N = 2, H = 3, W = 2, C = 3, COUNT = N * H * W * C };
+    double dx[COUNT], y[4 * COUNT];
+    (void)state;
+    float *x = check_values(COUNT, 1, 1), *dy = check_values((size_t)4 * COUNT, 2, 1);
+    assert_true(x && dy);
+    oracle_upsample_nearest_backward(dy, N, H, W, C, dx);
+    for (int i = 0; i < COUNT; i++) {
+        const float middle = x[i];
+        double difference = 0;
+        for (int sign = -1; sign <= 1; sign += 2) {
+            x[i] = middle + (float)sign;
+            oracle_upsample_nearest(x, N, H, W, C, y);
+            for (int k = 0; k < 4 * COUNT; k++) difference += (double)sign * dy[k] * y[k] / 2;
+        }
+        x[i] = middle;
+        assert_true(fabs(difference - dx[i]) < 1e-12);
+    }
+    free(x);
+    free(dy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations_fast),
-        cmocka_unit_test(test_activations_exact),
-        cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_arithmetic),
+        cmocka_unit_test(test_activations_fast),  cmocka_unit_test(test_activations_exact), cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_upsample_backward), cmocka_unit_test(test_upsample_oracle),   cmocka_unit_test(test_arithmetic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,9 @@ check_result check_geglu(ops *o, int rows, int c, float size);
 check_result check_gelu_tail(ops *o, float tiny);
 check_result check_channels_copy(ops *o, int rows, int c, int y_channels, int first);
 check_result check_upsample_nearest(ops *o, int n, int h, int w, int c);
-check_result check_scale(ops *o, int rows, int c);      // in place
-check_result check_add_scaled(ops *o, int rows, int c); // in place
+check_result check_upsample_nearest_backward(ops *o, int n, int h, int w, int c, bool residual); // residual: dx itself
+check_result check_scale(ops *o, int rows, int c);                                               // in place
+check_result check_add_scaled(ops *o, int rows, int c);                                          // in place
 // mix is y.
 check_result check_epilogue(ops *o, int rows, int c, bool bias, bool residual, bool coupled);
 // Both directions.
