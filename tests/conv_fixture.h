@@ -1,11 +1,12 @@
-// What test_conv.c and test_gemm.c share: a context with its own launch limit, narrowed device and choice of CLBlast, and a comparison of
-// bits between two of them.
+// What the tests of convolution and linear layers share: a context with its own launch limit, narrowed device and choice of CLBlast, and a
+// comparison of bits between two of them.
 #ifndef TESTS_CONV_FIXTURE_H
 #define TESTS_CONV_FIXTURE_H
 
 #include "ops_fixture.h"
 
 #include "tune/check_conv.h"
+#include "tune/check_conv_backward.h"
 #include <string.h>
 
 typedef struct conv_setting {
@@ -31,31 +32,46 @@ static inline void conv_fixture_open(ops_fixture *f, const conv_setting *s)
         fail_msg("%s", idm_message());
 }
 
-// The result of one op under a setting; the caller's to free().
-static inline float *conv_fixture_values(const conv_setting *s, int n, int h, int w, int in, int out, int taps, int stride, bool upsample,
-                                         size_t *count)
+// check_conv_values or check_conv_backward_values.
+typedef float *conv_values(ops *o, int n, int h, int w, int in, int out, int taps, int stride, bool upsample, int parts, size_t *count);
+
+// The results under a setting; the caller's to free().
+static inline float *conv_fixture_values(conv_values *run, const conv_setting *s, int n, int h, int w, int in, int out, int taps,
+                                         int stride, bool upsample, size_t *count)
 {
     ops_fixture f;
     conv_fixture_open(&f, s);
     const int parts = CHECK_BIAS | CHECK_COUPLING;
     // twice: the second time the kernel's speed is known, and the launch is cut to that
-    free(check_conv_values(&f.o, n, h, w, in, out, taps, stride, upsample, parts, count));
-    float *values = check_conv_values(&f.o, n, h, w, in, out, taps, stride, upsample, parts, count);
+    free(run(&f.o, n, h, w, in, out, taps, stride, upsample, parts, count));
+    float *values = run(&f.o, n, h, w, in, out, taps, stride, upsample, parts, count);
     if (!values) fail_msg("%s", idm_message());
     ops_fixture_close(&f);
     return values;
 }
 
-static inline void conv_fixture_same_bits(const conv_setting *a, const conv_setting *b, int n, int h, int w, int in, int out, int taps,
-                                          int stride, bool upsample)
+static inline void conv_fixture_compare_bits(conv_values *run, const conv_setting *a, const conv_setting *b, int n, int h, int w, int in,
+                                             int out, int taps, int stride, bool upsample)
 {
     size_t count_a, count_b;
-    float *values_a = conv_fixture_values(a, n, h, w, in, out, taps, stride, upsample, &count_a);
-    float *values_b = conv_fixture_values(b, n, h, w, in, out, taps, stride, upsample, &count_b);
+    float *values_a = conv_fixture_values(run, a, n, h, w, in, out, taps, stride, upsample, &count_a);
+    float *values_b = conv_fixture_values(run, b, n, h, w, in, out, taps, stride, upsample, &count_b);
     assert_int_equal(count_a, count_b);
     assert_memory_equal(values_a, values_b, count_a * sizeof *values_a);
     free(values_a);
     free(values_b);
+}
+
+static inline void conv_fixture_same_bits(const conv_setting *a, const conv_setting *b, int n, int h, int w, int in, int out, int taps,
+                                          int stride, bool upsample)
+{
+    conv_fixture_compare_bits(check_conv_values, a, b, n, h, w, in, out, taps, stride, upsample);
+}
+
+static inline void conv_fixture_same_gradient_bits(const conv_setting *a, const conv_setting *b, int n, int h, int w, int in, int out,
+                                                   int taps, int stride, bool upsample)
+{
+    conv_fixture_compare_bits(check_conv_backward_values, a, b, n, h, w, in, out, taps, stride, upsample);
 }
 
 #endif

@@ -2,6 +2,7 @@
 #include "ops_fixture.h"
 #include "oracle/oracle_pointwise.h"
 #include "tune/check_pointwise.h"
+#include <math.h>
 
 static void activations(ops *o, const char *table)
 {
@@ -67,6 +68,16 @@ static void moves(ops *o, const char *table)
     OPS_CHECK(o, 0, check_pixel_shuffle(o, 2, 5, 7, 1, 2));
     OPS_CHECK(o, 0, check_pixel_shuffle(o, 3, 4, 3, 5, 4));
     OPS_CHECK(o, 0, check_pixel_shuffle(o, 2, 3, 2, 2, 3));
+}
+
+static void upsample_backward(ops *o, const char *table)
+{
+    (void)table;
+    for (int residual = 0; residual < 2; residual++) {
+        OPS_CHECK(o, 1e-7, check_upsample_nearest_backward(o, 1, 1, 1, 1, residual));
+        OPS_CHECK(o, 1e-7, check_upsample_nearest_backward(o, 2, 3, 5, 12, residual));
+        OPS_CHECK(o, 1e-7, check_upsample_nearest_backward(o, 3, 7, 9, 80, residual));
+    }
 }
 
 static void arithmetic(ops *o, const char *table)
@@ -167,6 +178,36 @@ static void test_sums(void **state)
     ops_fixture_each(IDM_MATH_FAST, sums);
 }
 
+static void test_upsample_backward(void **state)
+{
+    (void)state;
+    ops_fixture_each(IDM_MATH_EXACT, upsample_backward);
+}
+
+// The oracle's gradient against central differences of the forward oracle: exact, since upsampling is linear and the steps are.
+static void test_upsample_oracle(void **state)
+{
+    enum { N = 2, H = 3, W = 2, CHANNELS = 3, VALUES = N * H * W * CHANNELS };
+    double dx[VALUES], y[4 * VALUES];
+    (void)state;
+    float *x = check_values(VALUES, 1, 1), *dy = check_values((size_t)4 * VALUES, 2, 1);
+    assert_true(x && dy);
+    oracle_upsample_nearest_backward(dy, N, H, W, CHANNELS, dx);
+    for (int i = 0; i < VALUES; i++) {
+        const float middle = x[i];
+        double difference = 0;
+        for (int sign = -1; sign <= 1; sign += 2) {
+            x[i] = middle + (float)sign;
+            oracle_upsample_nearest(x, N, H, W, CHANNELS, y);
+            for (int k = 0; k < 4 * VALUES; k++) difference += (double)sign * dy[k] * y[k] / 2;
+        }
+        x[i] = middle;
+        assert_true(fabs(difference - dx[i]) < 1e-12);
+    }
+    free(x);
+    free(dy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +215,8 @@ int main(void)
         cmocka_unit_test(test_activations_exact), cmocka_unit_test(test_moves),
         cmocka_unit_test(test_arithmetic),        cmocka_unit_test(test_gradients_fast),
         cmocka_unit_test(test_gradients_exact),   cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_activations_fast),  cmocka_unit_test(test_activations_exact), cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_upsample_backward), cmocka_unit_test(test_upsample_oracle),   cmocka_unit_test(test_arithmetic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

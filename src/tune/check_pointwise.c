@@ -171,6 +171,20 @@ check_result check_dot_add(ops *o, int rows, int c, bool cancel)
     return scratch_end(&s, result);
 }
 
+check_result check_upsample_nearest_backward(ops *o, int n, int h, int w, int c, bool residual)
+{
+    scratch s = {0};
+    const size_t count = (size_t)n * h * w * c;
+    float *dy = scratch_values(&s, 4 * count, 1, 1), *before = scratch_values(&s, count, 2, 1);
+    double *want = scratch_doubles(&s, count);
+    if (s.failed) return scratch_end(&s, (check_result){0});
+    oracle_upsample_nearest_backward(dy, n, h, w, c, want);
+    for (size_t i = 0; residual && i < count; i++) want[i] += before[i];
+    const tensor dx = residual ? check_upload(o, before, n, h, w, c) : check_output(o, n, h, w, c);
+    upsample_nearest_backward(o, check_upload(o, dy, n, 2 * h, 2 * w, c), &(epilogue){.residual = residual ? dx : NO_TENSOR}, dx);
+    return scratch_end(&s, check_compare(o, dx, want));
+}
+
 check_result check_scale(ops *o, int rows, int c)
 {
     scratch s = {0};

@@ -18,4 +18,10 @@ int oracle_conv_width(const oracle_conv_shape *s);
 void oracle_conv(const oracle_conv_shape *s, const float *x, const float *weights, const float *bias, const float *residual, const float *v,
                  const float *mix, double *y);
 
+// dx (as x) = gradient of sum(dy y) with respect to x, + residual, coupled as y above; residual, v and mix lie as dx.
+void oracle_conv_backward_data(const oracle_conv_shape *s, const float *dy, const float *weights, const float *residual, const float *v,
+                               const float *mix, double *dx);
+// dw, dbias += gradients of sum(dy y) with respect to weights and bias.
+void oracle_conv_backward_weight(const oracle_conv_shape *s, const float *x, const float *dy, double *dw, double *dbias);
+
 #endif

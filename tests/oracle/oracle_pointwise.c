@@ -48,6 +48,14 @@ void oracle_upsample_nearest(const float *x, int n, int h, int w, int c, double 
                     y[(((size_t)s * 2 * h + row) * 2 * w + column) * c + k] = x[(((size_t)s * h + row / 2) * w + column / 2) * c + k];
 }
 
+void oracle_upsample_nearest_backward(const float *dy, int n, int h, int w, int c, double *dx)
+{
+    for (size_t i = 0; i < (size_t)n * h * w * c; i++) dx[i] = 0;
+    for (int row = 0; row < 2 * n * h; row++) // of all samples: their heights are even
+        for (int column = 0; column < 2 * w; column++)
+            for (int k = 0; k < c; k++) dx[((size_t)(row / 2) * w + column / 2) * c + k] += dy[((size_t)row * 2 * w + column) * c + k];
+}
+
 void oracle_epilogue(const float *x, const float *bias, const float *residual, double v, const float *mix, int rows, int c, double *y)
 {
     for (size_t i = 0; i < (size_t)rows * c; i++) {
