@@ -74,7 +74,7 @@ static void plan(context *ctx, int first, int second)
     for (int step = 0; step < 3; step++) {
         context_upload(ctx, a, NULL);
         context_upload(ctx, b, NULL);
-        context_download(ctx, b, NULL, &d);
+        context_download(ctx, tensor_shaped(b, 1, 1, 1, 1), NULL, &d);
         assert_true(download_done(ctx, &d));
         context_step_end(ctx);
     }
@@ -214,6 +214,8 @@ static void test_unplanned(void **state)
     for (int i = 0; i <= DOWNLOADS_MAX; i++) assert_int_equal(download_wait(f.ctx, &d[i]), IDM_FAILED);
     assert_true(download_done(f.ctx, &d[0]));
     context_clear_error(f.ctx);
+    context_download(f.ctx, push(f.ctx, DOWNLOAD_BYTES_MAX / 4 + 1), got, &d[0]);
+    assert_int_equal(download_wait(f.ctx, &d[0]), IDM_FAILED);
     ops_fixture_close(&f);
 }
 

@@ -1,7 +1,6 @@
 // Copies that do not wait, and the pace of steps.
 #include "opencl/internal.h"
 
-#include <assert.h>
 #include <string.h>
 
 enum {
@@ -175,8 +174,9 @@ void context_download(context *ctx, tensor t, void *target, download *d)
     staging *s = &ctx->staging;
     cl_event event;
     *d = (download){0};
+    if (ctx->status == IDM_OK && tensor_bytes(t) > DOWNLOAD_BYTES_MAX)
+        context_fail(ctx, IDM_FAILED, "a download of %zu bytes, %d are possible", tensor_bytes(t), DOWNLOAD_BYTES_MAX);
     if (ctx->status != IDM_OK) return;
-    assert(tensor_bytes(t) <= DOWNLOAD_BYTES_MAX);
     if (ctx->dry) {
         s->downloads = true;
         return;
