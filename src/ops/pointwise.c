@@ -48,13 +48,6 @@ void geglu_backward(ops *o, tensor x, tensor dy, tensor dx)
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
-void geglu_backward(ops *o, tensor x, tensor dy, tensor dx)
-{
-    const rows_grid g = plan(o, dy, 5);
-    kernel *k = kernel_get(o->ctx, "pointwise", "geglu_backward", "%s -DEXACT=%d", g.options, o->exact);
-    LAUNCH(o->ctx, k, g.w, ((cost){12 * (double)tensor_elements(dy), bytes(x) + bytes(dy) + bytes(dx)}), ROWS(g), T(x), T(dy), T(dx));
-}
-
 void channels_copy(ops *o, tensor x, tensor y, int first)
 {
     const rows_grid g = plan(o, x, 2);
