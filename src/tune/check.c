@@ -52,6 +52,14 @@ check_result check_compare(ops *o, tensor t, const double *want)
     return result;
 }
 
+check_result check_sum(ops *o, tensor t, double want, double terms)
+{
+    float got = 0;
+    check_result result = {context_read(o->ctx, t, &got), INFINITY};
+    if (result.status == IDM_OK && isfinite(got)) result.error = fabs(got - want) / fmax(fabs(want), terms);
+    return result;
+}
+
 check_result check_worst(check_result a, check_result b)
 {
     if (a.status != IDM_OK) return a;

@@ -21,6 +21,9 @@ tensor check_upload(ops *o, const float *values, int n, int h, int w, int c);
 tensor check_output(ops *o, int n, int h, int w, int c);
 // Reads t back and compares.
 check_result check_compare(ops *o, tensor t, const double *want);
+// Reads the one value `t` back: its error relative to `want`, or to `terms`, the norm of the vector of all that was summed up, if that is
+// larger: what sums of either sign come to by chance may be far smaller.
+check_result check_sum(ops *o, tensor t, double want, double terms);
 // The worse of two.
 check_result check_worst(check_result a, check_result b);
 

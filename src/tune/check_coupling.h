@@ -11,7 +11,7 @@ check_result check_coupling_invert(ops *o, size_t count, float v, bool in_place)
 // coupling_forward against epilogue_forward on the same inputs: 0, or infinite where a bit differs.
 check_result check_coupling_bits(ops *o, int rows, int c, float v);
 
-// The worst of the loss, added to a random value, and dout; some values are equal. scaled: dout times 65536. in_place: dout is out.
+// The worst of the loss, added to what is there, and dout; some values are equal. scaled: dout times 65536. in_place: dout is out.
 check_result check_l1_loss(ops *o, size_t count, bool scaled, bool in_place);
 
 #endif

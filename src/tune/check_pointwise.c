@@ -151,24 +151,21 @@ check_result check_dot_add(ops *o, int rows, int c, bool cancel)
 {
     scratch s = {0};
     const size_t count = (size_t)rows * c;
-    float *x = scratch_values(&s, count, 1, 1), *z = scratch_values(&s, count, 2, 1), *a = scratch_values(&s, 1, 3, 1), got = 0;
+    float *x = scratch_values(&s, count, 1, 1), *z = scratch_values(&s, count, 2, 1), *a = scratch_values(&s, 1, 3, 1);
     if (s.failed) return scratch_end(&s, (check_result){0});
     for (size_t i = 0; i < count / 2 && cancel; i++) {
         x[count / 2 + i] = x[i];
         z[count / 2 + i] = -z[i];
     }
-    double want = a[0], x_squares = 0, z_squares = 0;
+    double want = a[0], squares = (double)a[0] * a[0];
     for (size_t i = 0; i < count; i++) {
-        want += (double)x[i] * z[i];
-        x_squares += (double)x[i] * x[i];
-        z_squares += (double)z[i] * z[i];
+        const double term = (double)x[i] * z[i];
+        want += term;
+        squares += term * term;
     }
     const tensor sum = check_upload(o, a, 1, 1, 1, 1);
     dot_add(o, check_upload(o, x, 1, 1, rows, c), check_upload(o, z, 1, 1, rows, c), sum);
-    check_result result = {context_read(o->ctx, sum, &got), 0};
-    result.error = fabs(got - want) / (cancel ? sqrt(x_squares * z_squares) : fabs(want));
-    if (!isfinite(result.error)) result.error = INFINITY;
-    return scratch_end(&s, result);
+    return scratch_end(&s, check_sum(o, sum, want, sqrt(squares)));
 }
 
 check_result check_upsample_nearest_backward(ops *o, int n, int h, int w, int c, bool residual)
