@@ -6,12 +6,13 @@
 #include "oracle/oracle_conv.h"
 #include <math.h>
 
-static const double TOLERANCE = 1e-6;
+// Measured at most 8.4e-7, where a result is a few values, and 2.5e-7.
+static const double DATA_TOLERANCE = 2e-6, WEIGHT_TOLERANCE = 6e-7;
 
 static void check_shape(ops *o, int n, int h, int w, int in, int out, int stride, bool upsample)
 {
-    OPS_CHECK(o, TOLERANCE, check_conv_backward_data(o, n, h, w, in, out, stride, upsample, 0));
-    OPS_CHECK(o, TOLERANCE, check_conv_backward_weight(o, n, h, w, in, out, stride, upsample));
+    OPS_CHECK(o, DATA_TOLERANCE, check_conv_backward_data(o, n, h, w, in, out, stride, upsample, 0));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_conv_backward_weight(o, n, h, w, in, out, stride, upsample));
 }
 
 static void check_sizes(ops *o, const char *table)
@@ -41,9 +42,9 @@ static void check_epilogues(ops *o, const char *table)
     (void)table;
     for (int parts = 0; parts < 32; parts++) {
         if ((parts & CHECK_BIAS) || ((parts & CHECK_IN_PLACE) && !(parts & (CHECK_COUPLING | CHECK_RESIDUAL)))) continue;
-        OPS_CHECK(o, TOLERANCE, check_conv_backward_data(o, 2, 6, 7, 33, 17, 1, false, parts));
-        OPS_CHECK(o, TOLERANCE, check_conv_backward_data(o, 1, 7, 8, 16, 20, 2, false, parts));
-        OPS_CHECK(o, TOLERANCE, check_conv_backward_data(o, 1, 3, 4, 36, 16, 1, true, parts));
+        OPS_CHECK(o, DATA_TOLERANCE, check_conv_backward_data(o, 2, 6, 7, 33, 17, 1, false, parts));
+        OPS_CHECK(o, DATA_TOLERANCE, check_conv_backward_data(o, 1, 7, 8, 16, 20, 2, false, parts));
+        OPS_CHECK(o, DATA_TOLERANCE, check_conv_backward_data(o, 1, 3, 4, 36, 16, 1, true, parts));
     }
 }
 
@@ -51,10 +52,10 @@ static void check_epilogues(ops *o, const char *table)
 static void check_many_pixels(ops *o, const char *table)
 {
     (void)table;
-    OPS_CHECK(o, TOLERANCE, check_conv_backward_weight(o, 1, 128, 128, 5, 18, 1, false));
-    OPS_CHECK(o, TOLERANCE, check_conv_backward_weight(o, 3, 41, 57, 20, 36, 1, false));
-    OPS_CHECK(o, TOLERANCE, check_conv_backward_weight(o, 2, 79, 61, 6, 20, 2, false));
-    OPS_CHECK(o, TOLERANCE, check_conv_backward_weight(o, 2, 29, 31, 7, 4, 1, true));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_conv_backward_weight(o, 1, 128, 128, 5, 18, 1, false));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_conv_backward_weight(o, 3, 41, 57, 20, 36, 1, false));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_conv_backward_weight(o, 2, 79, 61, 6, 20, 2, false));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_conv_backward_weight(o, 2, 29, 31, 7, 4, 1, true));
 }
 
 static void test_sizes(void **state)

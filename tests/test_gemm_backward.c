@@ -4,12 +4,13 @@
 
 #include "ops/weight.h"
 
-static const double TOLERANCE = 1e-6;
+// Measured at most 8.9e-7, where a result is a few values, and 2.5e-7, by CLBlast 6.2e-7.
+static const double DATA_TOLERANCE = 2e-6, WEIGHT_TOLERANCE = 1e-6;
 
 static void check_shape(ops *o, int rows, int in, int out)
 {
-    OPS_CHECK(o, TOLERANCE, check_gemm_backward_data(o, rows, in, out, 0));
-    OPS_CHECK(o, TOLERANCE, check_gemm_backward_weight(o, rows, in, out));
+    OPS_CHECK(o, DATA_TOLERANCE, check_gemm_backward_data(o, rows, in, out, 0));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_gemm_backward_weight(o, rows, in, out));
 }
 
 static void check_sizes(ops *o, const char *table)
@@ -31,8 +32,8 @@ static void check_epilogues(ops *o, const char *table)
     (void)table;
     for (int parts = 0; parts < 32; parts++) {
         if ((parts & CHECK_BIAS) || ((parts & CHECK_IN_PLACE) && !(parts & (CHECK_COUPLING | CHECK_RESIDUAL)))) continue;
-        OPS_CHECK(o, TOLERANCE, check_gemm_backward_data(o, 130, 19, 33, parts));
-        OPS_CHECK(o, TOLERANCE, check_gemm_backward_data(o, 130, 80, 32, parts));
+        OPS_CHECK(o, DATA_TOLERANCE, check_gemm_backward_data(o, 130, 19, 33, parts));
+        OPS_CHECK(o, DATA_TOLERANCE, check_gemm_backward_data(o, 130, 80, 32, parts));
     }
 }
 
@@ -40,9 +41,9 @@ static void check_epilogues(ops *o, const char *table)
 static void check_many_pixels(ops *o, const char *table)
 {
     (void)table;
-    OPS_CHECK(o, TOLERANCE, check_gemm_backward_weight(o, 16384, 33, 20));
-    OPS_CHECK(o, TOLERANCE, check_gemm_backward_weight(o, 5001, 64, 80));
-    OPS_CHECK(o, TOLERANCE, check_gemm_backward_weight(o, 4099, 1, 1));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_gemm_backward_weight(o, 16384, 33, 20));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_gemm_backward_weight(o, 5001, 64, 80));
+    OPS_CHECK(o, WEIGHT_TOLERANCE, check_gemm_backward_weight(o, 4099, 1, 19));
 }
 
 static void test_sizes(void **state)

@@ -7,6 +7,7 @@
 #include "tune/check_attention.h"
 #include "tune/check_conv.h"
 #include "tune/check_coupling.h"
+#include "tune/check_conv_backward.h"
 #include "tune/check_norm.h"
 #include "tune/check_pointwise.h"
 #include "tune/check_sensing.h"
@@ -93,6 +94,35 @@ static void check_linear_layers(run *s)
     }
 }
 
+static void check_conv_gradients(run *s, int in, int out, int stride, bool upsample)
+{
+    const char *kind = stride == 2 ? ", stride 2" : upsample ? ", upsampled" : "";
+    CHECK(s, "conv3x3, gradient of x", s->o->table.conv,
+          check_conv_backward_data(s->o, 1, HEIGHT, WIDTH, in, out, stride, upsample, CHECK_RESIDUAL | CHECK_IN_PLACE), "%d -> %d%s", in,
+          out, kind);
+    CHECK(s, "conv3x3, gradient of w", s->o->table.conv, check_conv_backward_weight(s->o, 1, HEIGHT, WIDTH, in, out, stride, upsample),
+          "%d -> %d%s", in, out, kind);
+}
+
+static void check_gradients(run *s)
+{
+    const int c0 = s->sizes.channels[0], c1 = s->sizes.channels[1];
+    const int convolutions[][2] = {{4, c0}, {c0, c0}, {c1, c1}, {c1 + c0, c0}, {c0, 4}};
+    const int layers[][2] = {{c0, c0}, {c1, c1}, {c0, 8 * c0}, {4 * c0, c0}, {c1, 8 * c1}, {4 * c1, c1}, {c0, c1}, {c1 + c0, c0}};
+    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++)
+        check_conv_gradients(s, convolutions[i][0], convolutions[i][1], 1, false);
+    check_conv_gradients(s, c0, c0, 2, false);
+    check_conv_gradients(s, c1, c1, 1, true);
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        const int in = layers[i][0], out = layers[i][1];
+        CHECK(s, "linear, gradient of x", s->o->table.gemm,
+              check_gemm_backward_data(s->o, PIXELS, in, out, CHECK_RESIDUAL | CHECK_IN_PLACE), "%d -> %d", in, out);
+        CHECK(s, "linear, gradient of w", s->o->table.gemm, check_gemm_backward_weight(s->o, PIXELS, in, out), "%d -> %d", in, out);
+    }
+    CHECK(s, "linear, gradient of w", s->o->table.gemm, check_gemm_backward_weight(s->o, 50 * PIXELS, c0, 48), "%d -> 48, %d pixels", c0,
+          50 * PIXELS);
+}
+
 static void check_the_rest(run *s)
 {
     const int n = s->sizes.block * s->sizes.block, groups = s->sizes.groups;
@@ -110,6 +140,7 @@ static void check_the_rest(run *s)
               2 * c, groups);
         CHECK(s, "layer norm", v, check_layer_norm(s->o, PIXELS, c, 0.5f), "%d", c);
         CHECK(s, "geglu", v, check_geglu(s->o, PIXELS, 4 * c, 4), "%d", 4 * c);
+        CHECK(s, "upsampling, gradient", v, check_upsample_nearest_backward(s->o, 1, HEIGHT, WIDTH, c, false), "%d", c);
         CHECK(s, "channel copy", v, check_channels_copy(s->o, PIXELS, c, 3 * c, c), "%d into %d", c, 3 * c);
         CHECK(s, "injector", v, check_injector(s->o, a, 1, c, level ? 4 : 2, true), "%d, %d x %d", c, a.height, a.width);
         CHECK(s, "injector backward", v, check_injector_backward(s->o, a, 1, c, level ? 4 : 2, true), "%d, %d x %d", c, a.height, a.width);
@@ -149,6 +180,7 @@ idm_status selftest_run(ops *o, const model_sizes *sizes, double cs_ratio, selft
     run s = {.o = o, .sizes = *sizes, .cs_ratio = cs_ratio, .visit = visit, .user = user};
     check_convolutions(&s);
     check_linear_layers(&s);
+    check_gradients(&s);
     check_the_rest(&s);
     check_training(&s);
     return s.status;
