@@ -69,11 +69,8 @@ static void test_sharp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),
-        cmocka_unit_test(test_tiny),
-        cmocka_unit_test(test_wide),
-        cmocka_unit_test(test_padded),
-        cmocka_unit_test(test_sharp),
+        cmocka_unit_test(test_small),  cmocka_unit_test(test_tiny),  cmocka_unit_test(test_wide),
+        cmocka_unit_test(test_padded), cmocka_unit_test(test_sharp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,12 +211,20 @@ static void test_upsample_oracle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_oracle_gradients),  cmocka_unit_test(test_activations_fast),
-        cmocka_unit_test(test_activations_exact), cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_arithmetic),        cmocka_unit_test(test_gradients_fast),
-        cmocka_unit_test(test_gradients_exact),   cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_activations_fast),  cmocka_unit_test(test_activations_exact), cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_upsample_backward), cmocka_unit_test(test_upsample_oracle),   cmocka_unit_test(test_arithmetic),
+        cmocka_unit_test(test_oracle_gradients),
+        cmocka_unit_test(test_activations_fast),
+        cmocka_unit_test(test_activations_exact),
+        cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_arithmetic),
+        cmocka_unit_test(test_gradients_fast),
+        cmocka_unit_test(test_gradients_exact),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_activations_fast),
+        cmocka_unit_test(test_activations_exact),
+        cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_upsample_backward),
+        cmocka_unit_test(test_upsample_oracle),
+        cmocka_unit_test(test_arithmetic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

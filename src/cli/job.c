@@ -29,7 +29,7 @@ idm_status job_open(job *j, const cli_call *call, files_list *inputs)
     idm_status status = j->work && j->failures ? idm_session_open(&call->config, &j->session) : status_fail(IDM_FAILED, "out of memory");
     if (status == IDM_OK) {
         describe(j);
-        status = session_canary(j->session, say_checking, j);
+        status = session_canary(j->session, false, say_checking, j);
     }
     if (status != IDM_OK) job_close(j);
     return status;

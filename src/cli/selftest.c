@@ -78,7 +78,7 @@ static idm_status run_checks(selftest *s, const device_info *device)
     cli_note(s->call, "%s (%d:%d), math %s, tolerance %.0e", device->name, device->platform, device->index,
              math == IDM_MATH_EXACT ? "exact" : "fast", s->tolerance);
     if (!s->call->json) printf("%-16s %-8s %-34s %9s\n", "operation", "variant", "channels", "error");
-    IDM_TRY(selftest_run(&s->o, &s->sizes, ratio, add_row, s));
+    IDM_TRY(selftest_run(&s->o, &s->sizes, ratio, true, add_row, s));
     if (s->call->profile) context_profile_print(s->o.ctx, stderr);
     return report(s, device);
 }

@@ -210,9 +210,9 @@ void session_describe(const idm_session *s, char *out, size_t size)
                    variant_name(t->conv), variant_name(t->attention), s->o.exact ? "exact" : "fast");
 }
 
-idm_status session_canary(const idm_session *s, void (*running)(void *user), void *user)
+idm_status session_canary(const idm_session *s, bool training, void (*running)(void *user), void *user)
 {
-    return canary_run(context_device(s->ctx), &s->config, &s->sizes, s->cs_ratio, running, user);
+    return canary_run(context_device(s->ctx), &s->config, &s->sizes, s->cs_ratio, training, running, user);
 }
 
 idm_status idm_session_operator(const idm_session *s, int height, int width, const char *name, idm_operator *op)

@@ -12,7 +12,7 @@ context *session_context(idm_session *session);
 void session_describe(const idm_session *session, char *out, size_t size);
 
 // What must come right before the session's results are to be trusted (tune/canary.h); remembered between runs.
-idm_status session_canary(const idm_session *session, void (*running)(void *user), void *user);
+idm_status session_canary(const idm_session *session, bool training, void (*running)(void *user), void *user);
 
 // What a trainer builds on. The pointers are the session's.
 typedef struct session_parts {

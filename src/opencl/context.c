@@ -146,4 +146,3 @@ bool context_dry(const context *ctx)
 {
     return ctx->dry;
 }
-

@@ -35,7 +35,7 @@ struct kernel {
     double seconds_per_unit; // measured, per unit of launch.c's work estimate; 0: not yet
     long launches;
     double seconds, longest;
-    cost total;  // of real launches
+    cost total;   // of real launches
     cost counted; // of all, dry ones too, since context_reset_cost
     kernel *next;
 };

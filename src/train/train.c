@@ -173,7 +173,7 @@ static idm_status open_session(training *t)
     IDM_TRY(idm_session_open(&t->config, &t->session));
     session_describe(t->session, text, sizeof text);
     say(t, false, text);
-    return session_canary(t->session, say_checking, t);
+    return session_canary(t->session, true, say_checking, t);
 }
 
 static idm_status check_config(const training *t)

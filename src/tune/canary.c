@@ -106,30 +106,30 @@ static bool note_wrong(void *user, const selftest_row *row)
     return false;
 }
 
-static idm_status check_operations(context *ctx, const idm_config *c, const model_sizes *sizes, double cs_ratio)
+static idm_status check_operations(context *ctx, const idm_config *c, const model_sizes *sizes, double cs_ratio, bool training)
 {
     ops o;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, selftest_max_channels(sizes), &o));
     worst_row wrong = {.tolerance = selftest_tolerance(&o)};
-    IDM_TRY(selftest_run(&o, sizes, cs_ratio, note_wrong, &wrong));
+    IDM_TRY(selftest_run(&o, sizes, cs_ratio, training, note_wrong, &wrong));
     return wrong.text[0] ? status_fail(IDM_WRONG_RESULT, "%s", wrong.text) : IDM_OK;
 }
 
 // ---- remembering
 
-static bool marker_path(const device_info *d, const idm_config *c, const model_sizes *z, char *path, size_t size)
+static bool marker_path(const device_info *d, const idm_config *c, const model_sizes *z, bool training, char *path, size_t size)
 {
     char key[1024];
     uint64_t source = 0;
     for (const struct embedded_source *s = embedded_sources; s->name; s++) source = random_key(source, s->text);
     const char *limits = getenv("IDM_LIMITS");
-    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d|%d,%d %d %d %d", d->name, d->vendor, d->driver, d->version,
+    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d|%d,%d %d %d %d|%d", d->name, d->vendor, d->driver, d->version,
                    d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm, c->device.math,
-                   z->channels[0], z->channels[1], z->heads, z->groups, z->block);
+                   z->channels[0], z->channels[1], z->heads, z->groups, z->block, training);
     return program_cache_path("canary", key, path, size);
 }
 
-static idm_status run_checks(const device_info *device, const idm_config *config, const model_sizes *sizes, double cs_ratio)
+static idm_status run_checks(const device_info *device, const idm_config *config, const model_sizes *sizes, double cs_ratio, bool training)
 {
     context *ctx;
     const context_options options = {.max_launch_ms = config->device.max_launch_ms};
@@ -139,20 +139,20 @@ static idm_status run_checks(const device_info *device, const idm_config *config
     // the operations even if the network was wrong: they name the culprit
     if (status != IDM_OK && status != IDM_WRONG_RESULT) return status;
     IDM_TRY(context_create(device, &options, &ctx));
-    const idm_status operations = check_operations(ctx, config, sizes, cs_ratio);
+    const idm_status operations = check_operations(ctx, config, sizes, cs_ratio, training);
     context_destroy(ctx);
     return operations != IDM_OK ? operations : status;
 }
 
-idm_status canary_run(const device_info *device, const idm_config *config, const model_sizes *sizes, double cs_ratio,
+idm_status canary_run(const device_info *device, const idm_config *config, const model_sizes *sizes, double cs_ratio, bool training,
                       void (*running)(void *user), void *user)
 {
     char marker[4096], folder[4096];
     const char *sources = getenv("IDM_CL_DIR"); // kernels under development are checked every time
-    const bool remembered = !(sources && *sources) && marker_path(device, config, sizes, marker, sizeof marker);
+    const bool remembered = !(sources && *sources) && marker_path(device, config, sizes, training, marker, sizeof marker);
     if (remembered && files_exists(marker)) return IDM_OK;
     if (running) running(user);
-    const idm_status status = run_checks(device, config, sizes, cs_ratio);
+    const idm_status status = run_checks(device, config, sizes, cs_ratio, training);
     if (status == IDM_WRONG_RESULT)
         return status_fail(IDM_WRONG_RESULT,
                            "%s on '%s', driver %s: its results cannot be trusted; try --set device.variants=generic, or another driver",

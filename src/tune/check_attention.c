@@ -232,7 +232,8 @@ check_result check_attention_backward(ops *o, attention_shape shape, attention_l
                        gradient[2], slice_stride(&shape, gradient_slices));
     check_result result = {context_read(o->ctx, dall, got), INFINITY};
     if (result.status == IDM_OK) {
-        const bool one_hot = logits == ATTENTION_ONE_HOT || tokens == 1, alike = one_hot || logits == ATTENTION_EQUAL || logits == ATTENTION_LOW;
+        const bool one_hot = logits == ATTENTION_ONE_HOT || tokens == 1,
+                   alike = one_hot || logits == ATTENTION_EQUAL || logits == ATTENTION_LOW;
         result.error = part_error(&p, 0, alike ? p.cancelled_q : 0, got);
         result.error = fmax(result.error, part_error(&p, 1, one_hot ? p.cancelled_k : 0, got));
         result.error = fmax(result.error, part_error(&p, 2, 0, got));

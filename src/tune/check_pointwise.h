@@ -16,7 +16,7 @@ check_result check_gelu_slope_tail(ops *o, float tiny);
 check_result check_channels_copy(ops *o, int rows, int c, int y_channels, int first);
 check_result check_channels_slice(ops *o, int rows, int c, int x_channels, int first, bool add);
 check_result check_upsample_nearest(ops *o, int n, int h, int w, int c);
-check_result check_add(ops *o, int rows, int c);        // onto x, then onto z
+check_result check_add(ops *o, int rows, int c); // onto x, then onto z
 // Added to a random value. cancel: of x with itself, half of it negated, so that the terms cancel but for the last; the error is relative
 // to the norms of x and z.
 check_result check_dot_add(ops *o, int rows, int c, bool cancel);

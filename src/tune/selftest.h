@@ -19,8 +19,9 @@ typedef bool selftest_visitor(void *user, const selftest_row *row);
 // The widest tensor any check reads (for ops_create).
 int selftest_max_channels(const model_sizes *sizes);
 
-// Few pixels each, since the oracles are slow: some seconds at the published size. A failure of the device is returned, a wrong result only
+// What reconstructing runs, with `training` also what training does. Few pixels each, since the oracles are slow: some seconds at the
+// published size. A failure of the device is returned, a wrong result only
 // visited.
-idm_status selftest_run(ops *o, const model_sizes *sizes, double cs_ratio, selftest_visitor *visit, void *user);
+idm_status selftest_run(ops *o, const model_sizes *sizes, double cs_ratio, bool training, selftest_visitor *visit, void *user);
 
 #endif
