@@ -1,0 +1,178 @@
+// `idm train` and `idm plan` as a user types them: stopping, killing, resuming.
+#include "cli_fixture.h"
+#include "io/safetensors.h"
+#include <signal.h>
+
+// A tiny network on small pictures; math = exact shares its kernels with the other tests.
+#define SETTINGS                                                                                                                           \
+    " --device \"$IDM_TEST_DEVICE\" --set model.channels=32,64 --set model.heads=4 --set model.groups=8 --set sensing.block_size=16"       \
+    " --set data.train=pictures --set data.patch_size=32 --set train.batch_size=2 --set train.epochs=2 --set train.iterations_per_epoch=6" \
+    " --set train.learning_rate=1e-3 --set device.math=exact --set train.log_every=2 --set train.validate_every=0"
+#define TRAIN "\"$IDM\" train -q" SETTINGS
+
+static int begin(void **state)
+{
+    if (cli_begin(state) != 0 || cli_run("mkdir pictures") != 0) return -1;
+    for (int i = 0; i < 5; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "pictures/%d.png", i);
+        cli_make_picture(name, 40 + 3 * i, 64 - 5 * i, i % 2 ? 3 : 1);
+    }
+    cli_expect(0, NULL, TRAIN " whole --set train.save_every=4it");
+    return 0;
+}
+
+static void test_whole_run(void **state)
+{
+    (void)state;
+    assert_true(cli_has_file("whole/step_0000012/weights.safetensors"));
+    assert_true(cli_has_file("whole/step_0000012/optimizer.safetensors"));
+    assert_true(cli_has_file("whole/config.ini"));
+    cli_expect(0, NULL, "test $(wc -l < whole/log.jsonl) = 6 && ls whole/events.out.tfevents*");
+    cli_expect(0, NULL, "\"$IDM\" reconstruct grey.png --out out --weights whole/step_0000012/weights.safetensors");
+    cli_expect(2, "--resume|step_0000012", TRAIN " whole");
+    cli_expect(0, NULL, TRAIN " whole --resume"); // nothing is left to do
+}
+
+static void assert_same_weights(const char *run)
+{
+    char command[256];
+    (void)snprintf(command, sizeof command,
+                   "for f in weights optimizer; do cmp whole/step_0000012/$f.safetensors %s/step_0000012/$f.safetensors; done", run);
+    cli_expect(0, NULL, command);
+}
+
+static void test_same_again(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, TRAIN " again");
+    assert_same_weights("again");
+}
+
+static void test_blocks_same(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, TRAIN " blocks --set memory.recompute=blocks");
+    assert_same_weights("blocks");
+}
+
+// Killed at whatever moment, gone on from whatever is there, until it is done.
+static void test_killed(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, "mkdir killed");
+    for (int i = 0; i < 6; i++) {
+        char command[1024];
+        // a killed process may take a moment to let go of the lock
+        (void)snprintf(command, sizeof command, "timeout -s KILL 0.%d%d " TRAIN " killed --resume --set train.save_every=1it; sleep 0.5",
+                       4 + i % 5, i);
+        (void)cli_run(command);
+    }
+    cli_expect(0, NULL, TRAIN " killed --resume --set train.save_every=1it");
+    assert_same_weights("killed");
+}
+
+static void test_less_memory(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, TRAIN " less --set train.epochs=1 --set train.save_every=4it");
+    cli_expect(0, NULL, "IDM_LIMITS=memory=150MiB,max_alloc=64MiB " TRAIN " less --resume");
+    assert_same_weights("less");
+}
+
+static void test_stopped(void **state)
+{
+    (void)state;
+    cli_expect(143, NULL, "timeout --preserve-status -s TERM 1.5 " TRAIN " stopped --set train.epochs=100000");
+    cli_expect(0, NULL, "ls -d stopped/step_*");
+    cli_expect(0, NULL, "! ls -d stopped/*.partial");
+    cli_expect(2, "trains",
+               "(timeout -s TERM 3 " TRAIN " twice --set train.epochs=100000 & sleep 1.5; " TRAIN " twice --resume; s=$?; wait; exit $s)");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    cli_expect(2, "data.train", "\"$IDM\" train run-none");
+    cli_expect(3, "nowhere", TRAIN " run-none --set data.train=nowhere");
+    cli_expect(3, "128", TRAIN " run-none --set data.patch_size=128");
+    cli_expect(2, "multiple", TRAIN " run-none --set data.patch_size=40");
+    cli_expect(3, "absent.safetensors", TRAIN " run-none --set train.init=weights:absent.safetensors");
+    cli_expect(1, "budget", TRAIN " run-none --set memory.budget=8MiB");
+    if (geteuid() != 0) cli_expect(1, "cannot", "mkdir locked && chmod 500 locked && " TRAIN " locked/run");
+}
+
+static void test_precisions(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, TRAIN " half --set train.precision=half --set train.epochs=1 --set train.clip=1 --set train.ema=0.9");
+    cli_expect(0, NULL, "grep -q '\"scale\":65536' half/log.jsonl");
+    cli_expect(0, NULL, TRAIN " half --set train.precision=half --set train.clip=1 --set train.ema=0.9 --resume");
+}
+
+static void test_validation(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL,
+               TRAIN " validated --set data.validation=pictures --set train.validate_every=1 --set train.epochs=1 --set train.ema=0.5");
+    assert_true(cli_has_file("validated/best/weights.safetensors"));
+    cli_expect(0, NULL, "test $(wc -l < validated/validation.jsonl) = 1 && ls validated/pictures/step_0000006/*.png");
+}
+
+// alpha outside (0, 1): no gradient is finite, so no step changes the weights.
+static void test_not_finite(void **state)
+{
+    (void)state;
+    char path[128];
+    const float two[3] = {2, 2, 2};
+    tensor_file *file;
+    (void)snprintf(path, sizeof path, "%s/tiny.safetensors", cli_folder);
+    assert_int_equal(tensor_file_open(path, &file), IDM_OK);
+    const size_t count = tensor_file_count(file);
+    safetensors_tensor *all = calloc(count, sizeof *all);
+    assert_non_null(all);
+    for (size_t i = 0; i < count; i++) {
+        const tensor_entry *e = tensor_file_at(file, i);
+        float *values = malloc(e->count * sizeof *values);
+        assert_non_null(values);
+        assert_int_equal(tensor_file_read_f32(file, e, values), IDM_OK);
+        if (strcmp(e->name, "alpha") == 0) memcpy(values, two, sizeof two);
+        all[i] = (safetensors_tensor){.name = e->name, .dtype = FILE_F32, .rank = e->rank, .data = values};
+        for (int d = 0; d < e->rank; d++) all[i].shape[d] = e->shape[d];
+    }
+    (void)snprintf(path, sizeof path, "%s/bad.safetensors", cli_folder);
+    assert_int_equal(safetensors_write(path, all, count, NULL, 0), IDM_OK);
+    for (size_t i = 0; i < count; i++) free((void *)all[i].data);
+    free(all);
+    tensor_file_close(file);
+    cli_expect(0, NULL, TRAIN " bad --set train.epochs=1 --set train.init=weights:bad.safetensors");
+    cli_expect(0, NULL, "tail -n 1 bad/log.jsonl | grep -q '\"skipped\":6'");
+}
+
+static void test_plan(void **state)
+{
+    (void)state;
+    cJSON *plan = cli_json("\"$IDM\" plan --json --set memory.recompute=invert --set memory.micro_batch=1 --set memory.budget=22GiB");
+    assert_true(json_number(plan, "peak_bytes") < 2.8 * 1073741824);
+    assert_true(json_number(plan, "parameters") == 115265799);
+    cJSON_Delete(plan);
+    plan = cli_json("\"$IDM\" plan --json --set memory.recompute=invert --set memory.micro_batch=1 --set train.precision=half");
+    assert_true(json_number(plan, "peak_bytes") < 2.6 * 1073741824);
+    cJSON_Delete(plan);
+    plan = cli_json("\"$IDM\" plan --json --set memory.budget=22GiB --for rtx3090");
+    assert_true(json_number(plan, "forward_equivalents") <= 3.4 && json_number(plan, "peak_bytes") <= 22 * 1073741824.0);
+    cJSON_Delete(plan);
+    cli_expect(0, NULL, "OCL_ICD_VENDORS=/nowhere \"$IDM\" plan");
+    cli_expect(2, "rtx3090", "\"$IDM\" plan --for rtx3099");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_run),  cmocka_unit_test(test_same_again),  cmocka_unit_test(test_blocks_same),
+        cmocka_unit_test(test_killed),     cmocka_unit_test(test_less_memory), cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_precisions),  cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_plan),
+    };
+    return cmocka_run_group_tests(tests, begin, cli_end);
+}
