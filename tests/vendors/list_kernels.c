@@ -3,6 +3,8 @@
 // source, kernel, options, items per group "x,y,z"; and the sources with includes in place, FOLDER/SOURCE.cl. gate.py compiles them.
 #include "model/network.h"
 #include "ops/attention.h"
+#include "ops/conv.h"
+#include "ops/gemm.h"
 #include "ops/pointwise.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -38,6 +40,26 @@ static sensing make_sensing(ops *o, const problem *p, int size)
     return s;
 }
 
+// Both gradients of a layer (taps 9 or 1), at all its variants of stride and upsampling.
+static void run_gradients(ops *o, int side, int taps, int in, int out)
+{
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const weight w = {.plain = push(o, 1, taps * in, out), .taps = taps, .in = in, .out = out};
+    const tensor x = push(o, side, side, in), dx = push(o, side, side, in), bias = push(o, 1, 1, out);
+    const tensor y = push(o, side, side, out), half = push(o, side / 2, side / 2, out), twice = push(o, 2 * side, 2 * side, out);
+    if (taps == 1) {
+        gemm_backward_data(o, y, &w, NULL, dx);
+        gemm_backward_weight(o, x, y, w.plain, bias);
+    } else {
+        const tensor outputs[] = {y, half, twice};
+        for (int i = 0; i < 3; i++) {
+            conv_backward_data(o, outputs[i], &w, i == 1 ? 2 : 1, i == 2, NULL, dx);
+            conv_backward_weight(o, x, outputs[i], i == 1 ? 2 : 1, i == 2, w.plain, bias);
+        }
+    }
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
+}
+
 // What other callers than the network's forward pass run, for one level of it.
 static void run_other_operations(ops *o, const problem *p, int channels, int side)
 {
@@ -47,6 +69,13 @@ static void run_other_operations(ops *o, const problem *p, int channels, int sid
     upsample_nearest(o, x, push(o, 2 * side, 2 * side, channels));
     pixel_shuffle(o, x, 2, push(o, 2 * side, 2 * side, channels / 4));
     attention_forward(o, x, x, x, channels, p->sizes.heads, y, push(o, p->sizes.heads, side * side, 1));
+    for (int taps = 1; taps <= 9; taps += 8) {
+        run_gradients(o, side, taps, channels, channels);
+        run_gradients(o, side, taps, 4, channels);
+        run_gradients(o, side, taps, channels, 4);
+    }
+    run_gradients(o, side, 1, channels, 8 * channels);
+    run_gradients(o, side, 1, 4 * channels, channels);
 }
 
 // One image of size x size pixels; scratch is given back.
