@@ -2,7 +2,7 @@
 //   partials [slice][tap][i][o] = sum over the slice's pixels of y of  x(pixel + tap)[i] dy(pixel)[o],  x (n, h, w, in), dy (n, oh, ow, out)
 // The rows (tap, i) stand in quads of input channels, ceil(in / 4) to a tap. A work-group makes a tile of TILE_M rows x TILE_N outputs of one slice, walking
 // its pixels in steps of TILE_K through local memory. An item owns ITEM_M consecutive rows x 4 consecutive outputs, so per pixel it reads ITEM_M / 4 + 1 float4
-// for 4 ITEM_M FMAs. Sums are taken by blocks of BLOCK pixels, then over blocks.
+// for 4 ITEM_M FMAs. Sums are taken by blocks of BLOCK pixels, which are added up in partials: registers hold no second sum.
 //
 //          TILE_N                  local:  xs[TILE_K][TILE_M]
 //        +--------+                        ys[TILE_K][TILE_N]
@@ -31,7 +31,7 @@
 #define OUT_VEC 1 // 4: the same for dy and partials
 #endif
 #define TILE_K 16
-#define BLOCK 128
+#define BLOCK 256
 #define QUADS_M (TILE_M / 4)
 #define QUADS_N (TILE_N / 4)
 #define ITEM_QUADS (ITEM_M / 4)
@@ -48,6 +48,12 @@ static inline float4 load_quad(__global const float *p, const int count)
     return (float4)(count > 0 ? p[0] : 0.0f, count > 1 ? p[1] : 0.0f, count > 2 ? p[2] : 0.0f, count > 3 ? p[3] : 0.0f);
 }
 
+// Of a quad of rows, `quads` to a tap; TAPS or more beyond the last.
+static inline int tap_of(const int quad, const int quads)
+{
+    return TAPS == 1 ? quad >= quads : quad / quads;
+}
+
 __kernel __attribute__((reqd_work_group_size(QUADS_N, ITEMS_M, 1))) void
 conv_weight_gradient_gpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR(float, partials), const int in, const int out, const int pixels,
                          const int slice, WINDOW_ARGUMENTS)
@@ -61,11 +67,7 @@ conv_weight_gradient_gpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR
     const int quads = (in + 3) / 4;
 
     // what this item loads of x: one quad of rows, at pixels x_k + i * ITEMS / QUADS_M of each step
-    const int x_quad = item % QUADS_M, x_k = item / QUADS_M, x_tap = (first_quad + x_quad) / quads, x_channel = (first_quad + x_quad - x_tap * quads) * 4;
-    float4 total[ITEM_M];
-#pragma unroll
-    for (int m = 0; m < ITEM_M; m++) total[m] = 0.0f;
-
+    const int x_quad = item % QUADS_M, x_k = item / QUADS_M, x_tap = tap_of(first_quad + x_quad, quads), x_channel = (first_quad + x_quad - x_tap * quads) * 4;
     for (int block = first; block < last; block += BLOCK) {
         float4 sum[ITEM_M];
 #pragma unroll
@@ -119,26 +121,24 @@ conv_weight_gradient_gpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR
             }
             barrier(CLK_LOCAL_MEM_FENCE);
         }
-#pragma unroll
-        for (int m = 0; m < ITEM_M; m++) total[m] += sum[m];
-    }
 
-    const int o = first_out + 4 * item_n;
+        const int o = first_out + 4 * item_n;
 #pragma unroll
-    for (int q = 0; q < ITEM_QUADS; q++) {
-        const int quad = first_quad + item_m * ITEM_QUADS + q, tap = quad / quads, channel = (quad - tap * quads) * 4;
+        for (int q = 0; q < ITEM_QUADS; q++) {
+            const int quad = first_quad + item_m * ITEM_QUADS + q, tap = tap_of(quad, quads), channel = (quad - tap * quads) * 4;
 #pragma unroll
-        for (int m = 0; m < 4; m++) {
-            const int at = ((GROUP_ID(2) * TAPS + tap) * in + channel + m) * out + o;
-            if (tap >= TAPS || channel + m >= in) continue;
+            for (int m = 0; m < 4; m++) {
+                __global float *to = partials + ((GROUP_ID(2) * TAPS + tap) * in + channel + m) * out + o;
+                if (tap >= TAPS || channel + m >= in) continue;
 #if OUT_VEC == 4
-            if (o < out) *(__global float4 *)(partials + at) = total[4 * q + m];
+                if (o < out) *(__global float4 *)to = block > first ? QUAD(to) + sum[4 * q + m] : sum[4 * q + m];
 #else
-            const float r[4] = {total[4 * q + m].x, total[4 * q + m].y, total[4 * q + m].z, total[4 * q + m].w};
+                const float r[4] = {sum[4 * q + m].x, sum[4 * q + m].y, sum[4 * q + m].z, sum[4 * q + m].w};
 #pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (o + j < out) partials[at + j] = r[j];
+                for (int j = 0; j < 4; j++)
+                    if (o + j < out) to[j] = block > first ? to[j] + r[j] : r[j];
 #endif
+            }
         }
     }
 }

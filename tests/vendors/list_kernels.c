@@ -4,11 +4,6 @@
 #include "model/network.h"
 #include "ops/adam.h"
 #include "ops/attention.h"
-#include "ops/coupling.h"
-#include "ops/ddim.h"
-#include "ops/injector.h"
-#include "ops/loss.h"
-#include "ops/norm.h"
 #include "ops/pointwise.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -55,44 +50,25 @@ static void run_other_operations(ops *o, const problem *p, int channels, int sid
     attention_forward(o, x, x, x, channels, p->sizes.heads, y, push(o, p->sizes.heads, side * side, 1));
 }
 
-// The operations of a training step that the forward pass has not got, for one level of the network.
-static void run_training_operations(ops *o, const problem *p, int channels, int side)
+// A training step, as each recompute mode and way of storing runs it.
+static void run_training(ops *o, network *n, const sensing *s, tensor y, tensor image)
 {
-    const tensor x = push(o, side, side, channels), dy = push(o, side, side, channels), wide = push(o, side, side, 2 * channels);
-    const tensor gamma = push(o, 1, 1, 2 * channels), beta = push(o, 1, 1, 2 * channels), value = push(o, 1, 1, 1);
-    const tensor state = adam_push_state(o, POOL_ACTIVATIONS);
+    static const idm_recompute modes[] = {IDM_RECOMPUTE_NONE, IDM_RECOMPUTE_INVERT};
+    const tensor out = push(o, image.h, image.w, 1), loss = push(o, 1, 1, 1), state = adam_push_state(o, POOL_ACTIVATIONS);
     const adam_settings settings = adam_defaults();
-    group_norm_backward(o, x, gamma, beta, p->sizes.groups, 1e-6f, false, dy, dy, dy, gamma, beta);
-    group_norm_backward(o, wide, gamma, beta, p->sizes.groups, 1e-5f, true, wide, NO_TENSOR, wide, gamma, beta);
-    layer_norm_backward(o, x, gamma, 1e-5f, dy, dy, dy, gamma, beta);
-    layer_norm_backward(o, x, gamma, 1e-5f, dy, NO_TENSOR, dy, gamma, beta);
-    geglu_backward(o, wide, dy, wide);
-    for (int added = 0; added < 2; added++) channels_slice(o, wide, 0, added, x);
-    add(o, x, dy, x);
-    dot_add(o, x, dy, value);
-    coupling_forward(o, x, dy, value, dy);
-    coupling_invert(o, x, dy, value, dy);
-    coupling_backward(o, x, dy, value, dy, x, dy, value);
-    l1_loss(o, x, dy, 1, value, value, dy);
-    l1_loss(o, x, dy, 1, NO_TENSOR, value, dy);
-    adam_begin(o, x, state);
+    for (int i = 0; i < 2; i++)
+        for (dtype storage = DTYPE_F32; storage <= DTYPE_BF16; storage++) {
+            const network_dial dial = {.recompute = modes[i], .keep_wide = i == 0, .keep_steps = i == 0};
+            o->storage = storage;
+            o->attention_two_pass = i > 0;
+            network_gradient(n, s, y, image, &dial, 1, adam_scale(state), loss, out);
+        }
+    o->storage = DTYPE_F32;
+    adam_begin(o, image, state);
     adam_prepare(o, &settings, 1e-4, state);
-    adam_update(o, &settings, state, x, x, x, x, NO_TENSOR);
-    adam_update(o, &settings, state, x, x, x, x, x);
+    adam_update(o, &settings, state, image, image, image, image, NO_TENSOR);
+    adam_update(o, &settings, state, image, image, image, image, image);
     adam_end(o, &settings, state);
-}
-
-// The same of those that need the sampling operator.
-static void run_sensing_backward(ops *o, const sensing *s, int channels, int r)
-{
-    const int h = s->height, w = s->width;
-    const tensor x = push(o, h / r, w / r, channels), plane = push(o, h, w, 1), noise = push(o, h / 2, w / 2, 4);
-    const tensor f2i = push(o, 1, 1, channels / (r * r)), i2f = push(o, 1, channels / (r * r), 3), one = push(o, 1, 1, 1);
-    const tensor alpha = push(o, 1, 1, 1), alpha_bar = push(o, 1, 1, 2);
-    injector_backward(o, s, x, r, f2i, one, i2f, plane, x, x, f2i, one, i2f, f2i);
-    ddim_step_backward(o, s, plane, noise, alpha_bar, 1, plane, plane, plane, noise, alpha_bar);
-    ddim_start_backward(o, plane, plane, alpha_bar, 1, alpha_bar);
-    alpha_bar_backward(o, alpha, alpha_bar, alpha_bar, alpha);
 }
 
 // One image of size x size pixels; scratch is given back.
@@ -105,10 +81,7 @@ static void run_image(ops *o, network *n, const problem *p, int size)
     network_forward(n, &s, y, image, NULL);
     run_other_operations(o, p, p->sizes.channels[0], size / 2);
     run_other_operations(o, p, p->sizes.channels[1], size / 4);
-    run_training_operations(o, p, p->sizes.channels[0], size / 2);
-    run_training_operations(o, p, p->sizes.channels[1], size / 4);
-    run_sensing_backward(o, &s, p->sizes.channels[0], 2);
-    run_sensing_backward(o, &s, p->sizes.channels[1], 4);
+    run_training(o, n, &s, y, image);
     arena_release(o->ctx, POOL_ACTIVATIONS, activations);
     arena_release(o->ctx, POOL_OPERATOR, operators);
 }
@@ -181,6 +154,7 @@ static void list_problem(output *out, const device_info *d, idm_variants variant
         ops_create(ctx, variants, IDM_GEMM_OWN, math, network_max_channels(&p->sizes), &o) != IDM_OK ||
         network_create(&o, &p->sizes, &n) != IDM_OK)
         fail(d->name, idm_message());
+    network_create_gradients(&n);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) run_image(&o, &n, p, sizes[i]);
     if (context_status(ctx) != IDM_OK) fail(d->name, idm_message());
     kernel_visit(ctx, write_kernel, out);
