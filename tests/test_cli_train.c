@@ -149,6 +149,27 @@ static void test_not_finite(void **state)
     cli_expect(0, NULL, "tail -n 1 bad/log.jsonl | grep -q '\"skipped\":6'");
 }
 
+// What a run says it takes is what it takes, counted from outside the program (buffer_counter.c).
+static void test_memory(void **state)
+{
+    static const char *const modes[] = {"none", "blocks", "invert"};
+    (void)state;
+    if (!getenv("IDM_BUFFER_COUNTER")) fail_msg("IDM_BUFFER_COUNTER is not set");
+    for (int i = 0; i < 3; i++) {
+        char command[2048];
+        double counted, planned;
+        (void)snprintf(
+            command, sizeof command,
+            "rm -rf counted && ASAN_OPTIONS=verify_asan_link_order=0 IDM_BUFFER_COUNT=trace LD_PRELOAD=\"$IDM_BUFFER_COUNTER\" " TRAIN
+            " counted --set train.epochs=1 --set memory.recompute=%s && tail -n 1 trace | cut -d ' ' -f 3 &&"
+            " tail -n 1 counted/log.jsonl | sed 's/.*peak_bytes\":\\([0-9]*\\).*/\\1/'",
+            modes[i]);
+        cli_expect(0, NULL, command);
+        assert_int_equal(sscanf(cli_out, "%*s %lf %lf", &counted, &planned), 2);
+        assert_true(counted > 0 && counted == planned);
+    }
+}
+
 static void test_plan(void **state)
 {
     (void)state;
@@ -172,7 +193,7 @@ int main(void)
         cmocka_unit_test(test_whole_run),  cmocka_unit_test(test_same_again),  cmocka_unit_test(test_blocks_same),
         cmocka_unit_test(test_killed),     cmocka_unit_test(test_less_memory), cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_precisions),  cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_memory),      cmocka_unit_test(test_plan),
     };
     return cmocka_run_group_tests(tests, begin, cli_end);
 }
