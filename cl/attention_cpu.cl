@@ -157,6 +157,6 @@ void attention_forward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(co
         for (int t = 0; t < CHANNEL_TILES; t++)
             for (int c = 0; c < CHANNEL_TILE; c++)
                 out[(first + i) * heads * HEAD + FIRST_CHANNEL(t) + c] = ((const float *)total[tile][t][c])[lane] / weight;
-        if (write_lse) lse[first + i] = (((const float *)highest[tile])[lane] + log2(weight)) * M_LN2_F;
+        if (write_lse) lse[first + i] = fma(((const float *)highest[tile])[lane], M_LN2_F, log(weight));
     }
 }

@@ -121,31 +121,31 @@ inline void load_lanes(__global const float *restrict from, const int stride, co
 
 // What of each query goes into its scores and gradients from the start: own queries lie in lanes, others in rows.
 #if PASS == BACKWARD_QUERIES
-#define START_VALUE(values, tile, row, v) (values)[tile][v]
+#define QUERY_VALUE(values, tile, row, v) (values)[tile][v]
 typedef float16 query_values[OWN_TILES][VECTORS];
 #else
-#define START_VALUE(values, tile, row, v) (float16)((values)[row])
+#define QUERY_VALUE(values, tile, row, v) (float16)((values)[row])
 typedef float query_values[OTHERS];
 #endif
 
 // weight = P, gradient = dS of one tile of owned tokens.
 inline void weights(const float rows_a[OTHERS][HEAD], const float rows_b[OTHERS][HEAD], const float16 own_a[HEAD][VECTORS],
-                    const float16 own_b[HEAD][VECTORS], const query_values minus_lse, const query_values minus_delta, const int tile,
-                    const int count, float16 weight[OTHERS][VECTORS], float16 gradient[OTHERS][GRADIENT_TILES][VECTORS])
+                    const float16 own_b[HEAD][VECTORS], const query_values minus_lse, const query_values minus_lse_rest,
+                    const query_values minus_delta, const int tile, const int count, float16 weight[OTHERS][VECTORS], float16 gradient[OTHERS][GRADIENT_TILES][VECTORS])
 {
     for (int row = 0; row < count; row += ROW_TILE) {
         float16 acc[ROW_TILE][VECTORS];
         #pragma unroll
         for (int i = 0; i < ROW_TILE; i++)
             #pragma unroll
-            for (int v = 0; v < VECTORS; v++) acc[i][v] = START_VALUE(minus_lse, tile, row + i, v);
+            for (int v = 0; v < VECTORS; v++) acc[i][v] = 0.0f;
         ADD_PRODUCTS(rows_a + row, own_a, acc);
         #pragma unroll
         for (int i = 0; i < ROW_TILE; i++)
             #pragma unroll
             for (int v = 0; v < VECTORS; v++) {
-                weight[row + i][v] = exp2_negative(acc[i][v]);
-                acc[i][v] = START_VALUE(minus_delta, tile, row + i, v);
+                weight[row + i][v] = exp2_negative(acc[i][v] + QUERY_VALUE(minus_lse, tile, row + i, v) + QUERY_VALUE(minus_lse_rest, tile, row + i, v));
+                acc[i][v] = QUERY_VALUE(minus_delta, tile, row + i, v);
             }
         ADD_PRODUCTS(rows_b + row, own_b, acc);
         #pragma unroll
@@ -244,7 +244,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
     float16 own_a[OWN_TILES][HEAD][VECTORS], own_b[OWN_TILES][HEAD][VECTORS];
     float16 weight[OTHERS][VECTORS], gradient[OTHERS][GRADIENT_TILES][VECTORS];
     float16 total_a[OWN_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
-    query_values minus_lse, minus_delta;
+    query_values minus_lse, minus_lse_rest, minus_delta;
 #if PASS != BACKWARD_QUERIES
     float16 total_b[OWN_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
 #endif
@@ -259,7 +259,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
         load_lanes(dout + own * dout_stride, dout_stride, own_count, tiles, 1.0f, own_b);
         for (int i = 0; i < tiles * LANES; i++) {
             const int query = own + min(i, own_count - 1);
-            ((float *)minus_lse)[i] = -M_LOG2E_F * lse[query];
+            minus_in_log2(lse[query], (float *)minus_lse + i, (float *)minus_lse_rest + i);
             ((float *)minus_delta)[i] = -delta[query];
         }
 #else
@@ -283,12 +283,12 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
             load_rows(dout + other * dout_stride, dout_stride, count, padded, 1.0f, rows_b);
             for (int i = 0; i < padded; i++) {
                 const int query = other + min(i, count - 1);
-                minus_lse[i] = -M_LOG2E_F * lse[query];
+                minus_in_log2(lse[query], minus_lse + i, minus_lse_rest + i);
                 minus_delta[i] = -delta[query];
             }
 #endif
             for (int tile = 0; tile < tiles; tile++) {
-                weights(rows_a, rows_b, own_a[tile], own_b[tile], minus_lse, minus_delta, tile, count, weight, gradient);
+                weights(rows_a, rows_b, own_a[tile], own_b[tile], minus_lse, minus_lse_rest, minus_delta, tile, count, weight, gradient);
                 accumulate(rows_a, gradient[0][tile % GRADIENT_TILES], GRADIENT_TILES * VECTORS, count, total_a[tile]);
 #if PASS != BACKWARD_QUERIES
                 accumulate(rows_b, weight[0], VECTORS, count, total_b[tile]);

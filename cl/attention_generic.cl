@@ -65,7 +65,7 @@ void attention_forward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(co
     barrier(CLK_LOCAL_MEM_FENCE);
     highest = maxima[0];
     sum = values[0];
-    if (write_lse && item == 0) *lse = (highest + log2(sum)) * M_LN2_F;
+    if (write_lse && item == 0) *lse = fma(highest, M_LN2_F, log(sum));
 
     float total[ITEM_CHANNELS];
     for (int j = 0; j < ITEM_CHANNELS; j++) total[j] = 0.0f;

@@ -134,7 +134,7 @@ void attention_forward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(co
     sum = 0.0f;
     #pragma unroll 1
     for (int j = 0; j < LANES; j++) sum += vload2(0, lane_values + j * QUERY_PITCH + query);
-    const float2 logarithm = (highest + log2(sum)) * M_LN2_F;
+    const float2 logarithm = fma(highest, (float2)(M_LN2_F), log(sum));
     #pragma unroll
     for (int i = 0; i < 2; i++) {
         if (first + query + i >= tokens) break;

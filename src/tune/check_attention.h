@@ -22,4 +22,9 @@ typedef struct attention_shape {
 // Output and log-sum-exp; if not with_lse the output alone, computed without it.
 check_result check_attention(ops *o, attention_shape shape, attention_logits logits, bool with_lse);
 
+// dq, dk and dv of every step-th token, from the device's own output and log-sum-exp. gradient_slices: they are column slices of one
+// matrix; else three dense tensors. Where the true dq (all keys with a weight are alike) or dk (one key has all the weight) is zero, the
+// error is relative to the terms that cancel.
+check_result check_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices);
+
 #endif
