@@ -57,6 +57,7 @@ static void run_other_operations(ops *o, const problem *p, int channels, int sid
 static void run_training_operations(ops *o, const problem *p, int channels, int side)
 {
     const tensor x = push(o, side, side, channels), dy = push(o, side, side, channels), wide = push(o, side, side, 2 * channels);
+    const tensor lse = push(o, p->sizes.heads, side * side, 1);
     const tensor gamma = push(o, 1, 1, 2 * channels), beta = push(o, 1, 1, 2 * channels), value = push(o, 1, 1, 1);
     const tensor state = adam_push_state(o, POOL_ACTIVATIONS);
     const adam_settings settings = adam_defaults();
@@ -65,6 +66,10 @@ static void run_training_operations(ops *o, const problem *p, int channels, int 
     layer_norm_backward(o, x, gamma, 1e-5f, dy, dy, dy, gamma, beta);
     layer_norm_backward(o, x, gamma, 1e-5f, dy, NO_TENSOR, dy, gamma, beta);
     geglu_backward(o, wide, dy, wide);
+    for (int two = 0; two < 2; two++) {
+        o->attention_two_pass = two;
+        attention_backward(o, x, x, x, channels, p->sizes.heads, x, lse, dy, dy, dy, dy, channels);
+    }
     for (int added = 0; added < 2; added++) channels_slice(o, wide, 0, added, x);
     add(o, x, dy, x);
     dot_add(o, x, dy, value);
