@@ -3,6 +3,7 @@
 #include "ops/rows.h"
 #include "ops/storage.h"
 #include <math.h>
+#include <string.h>
 
 enum { HEAD_SIZE_MOST = 128 };
 
@@ -51,10 +52,16 @@ static void attention_gpu(ops *o, const attention_call *a)
     launch_attention(o, a, k, 2 * rows, lanes, rows);
 }
 
-static void attention_generic(ops *o, const attention_call *a)
+static size_t generic_items(const ops *o)
 {
     size_t items = 64;
     while (items > 1 && items > context_device(o->ctx)->max_work_group) items /= 2;
+    return items;
+}
+
+static void attention_generic(ops *o, const attention_call *a)
+{
+    const size_t items = generic_items(o);
     kernel *k =
         kernel_get(o->ctx, "attention_generic", "attention_forward", "-DHEAD=%d -DEXACT=%d -DITEMS=%zu", a->head_size, o->exact, items);
     launch_attention(o, a, k, 1, items, 1);
@@ -113,13 +120,55 @@ static backward_kernel backward_cpu(ops *o, const backward_call *a, backward_pas
     return (backward_kernel){k, OWNED, 1, 1};
 }
 
+// Block sizes of cl/attention_gpu_backward.cl.
+typedef struct backward_tile {
+    size_t own, others, lanes;
+} backward_tile;
+
+static size_t backward_local_bytes(const backward_tile *t, size_t head_size)
+{
+    enum { PAD = 4, QUERY_VALUES = 3 };
+    const size_t others = t->others + PAD, queries = t->own > t->others ? t->own : t->others;
+    return sizeof(float) * (2 * head_size * (t->own + PAD + others) + 2 * t->own * others + QUERY_VALUES * queries);
+}
+
+static backward_kernel backward_gpu(ops *o, const backward_call *a, backward_pass pass)
+{
+    // best first; the last one is for devices that offer the least
+    static const backward_tile tiles[] = {{32, 32, 8}, {16, 32, 16}, {16, 32, 8}, {16, 16, 16}, {16, 16, 8}, {8, 16, 8}, {8, 8, 8}};
+    enum { TILES = sizeof tiles / sizeof *tiles };
+    const device_info *device = context_device(o->ctx);
+    const size_t item_own = strstr(device->vendor, "Intel") ? 2 : 4; // Intel's registers hold 64 floats of an item
+    const size_t head_size = (size_t)a->head_size, most_items = smaller(device->max_work_group, 256);
+    size_t i = 0, rows = tiles[0].own / item_own;
+    while (i + 1 < TILES && (2 * rows * tiles[i].lanes > most_items || backward_local_bytes(&tiles[i], head_size) > device->local_memory)) {
+        i++;
+        rows = tiles[i].own / item_own;
+    }
+    const backward_tile *t = &tiles[i];
+    kernel *k = kernel_get(o->ctx, "attention_gpu_backward", "attention_backward",
+                           "-DHEAD=%d -DEXACT=%d -DPASS=%d -DOWN=%zu -DOTHERS=%zu -DLANES=%zu -DITEM_OWN=%zu", a->head_size, o->exact,
+                           (int)pass, t->own, t->others, t->lanes, item_own);
+    return (backward_kernel){k, t->own, t->lanes, 2 * rows};
+}
+
+static backward_kernel backward_generic(ops *o, const backward_call *a, backward_pass pass)
+{
+    const size_t items = generic_items(o);
+    kernel *k = kernel_get(o->ctx, "attention_generic_backward", "attention_backward", "-DHEAD=%d -DEXACT=%d -DPASS=%d -DITEMS=%zu",
+                           a->head_size, o->exact, (int)pass, items);
+    return (backward_kernel){k, 1, items, 1};
+}
+
 static backward_kernel backward_choose(ops *o, const backward_call *a, backward_pass pass)
 {
     switch (o->table.attention) {
     case VARIANT_CPU:
-    case VARIANT_GPU:
-    default:
         return backward_cpu(o, a, pass);
+    case VARIANT_GPU:
+        return backward_gpu(o, a, pass);
+    default:
+        return backward_generic(o, a, pass);
     }
 }
 
@@ -194,7 +243,7 @@ void attention_backward(ops *o, tensor q, tensor k, tensor v, int stride, int he
                                 .head_size = out.c / heads,
                                 .tokens = out.h * out.w};
     launch_delta(o, &call);
-    if (o->attention_two_pass) backward_two_pass(o, &call);
+    if (o->attention_two_pass || o->table.attention == VARIANT_GENERIC) backward_two_pass(o, &call); // generic has no other
     else backward_one_pass(o, &call);
     for (int i = 0; i < 3; i++) storage_narrow(o, places[i], gradients[i]);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
