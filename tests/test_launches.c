@@ -1,9 +1,15 @@
 // Cutting long launches changes no bit.
 #include "conv_fixture.h"
 #include "golden_fixture.h"
+#include "ops/adam.h"
+#include "ops/coupling.h"
+#include "ops/loss.h"
+#include "ops/norm.h"
+#include "ops/pointwise.h"
 
 #include <CL/cl.h>
 #include <dlfcn.h>
+#include <math.h>
 
 static long launches; // counted in front of the OpenCL loader
 
@@ -75,12 +81,96 @@ static void test_published_widths(void **state)
     }
 }
 
+// ---- training operations
+
+enum { SIDE = 33, CHANNELS = 96, ELEMENTS = 2 * SIDE * SIDE * CHANNELS, OUTPUTS = 8 };
+
+static tensor make(ops *o, uint64_t seed, int side, int c)
+{
+    float *values = check_values((size_t)2 * side * side * c, seed, 1);
+    assert_non_null(values);
+    const tensor t = check_upload(o, values, 2, side, side, c);
+    free(values);
+    return t;
+}
+
+// All of them, on values that every call makes alike; `written`: what they leave.
+static void run_training_operations(ops *o, tensor written[OUTPUTS])
+{
+    const tensor x = make(o, 1, SIDE, CHANNELS), dy = make(o, 2, SIDE, CHANNELS), wide = make(o, 3, SIDE, 2 * CHANNELS);
+    const tensor gamma = make(o, 4, 1, CHANNELS), dgamma = make(o, 5, 1, CHANNELS), sum = make(o, 6, 1, 1);
+    const tensor dx = make(o, 7, SIDE, CHANNELS), w = make(o, 8, SIDE, CHANNELS), dwide = make(o, 9, SIDE, 2 * CHANNELS);
+    const tensor m = make(o, 10, SIDE, CHANNELS), v = make(o, 11, SIDE, CHANNELS), state = adam_push_state(o, POOL_ACTIVATIONS);
+    const adam_state first = adam_initial_state(true);
+    const adam_settings settings = adam_defaults();
+    context_write(o->ctx, state, &first);
+    context_fill_zero(o->ctx, v);
+
+    group_norm_backward(o, x, gamma, gamma, 8, 1e-5f, true, dy, dx, dx, dgamma, dgamma);
+    layer_norm_backward(o, x, gamma, 1e-5f, dy, dx, dx, dgamma, dgamma);
+    geglu_backward(o, wide, dx, dwide);
+    channels_slice(o, dwide, 7, true, dx);
+    add(o, dx, x, dx);
+    dot_add(o, dx, dy, sum);
+    coupling_backward(o, x, dx, gamma, dy, w, dx, sum);
+    coupling_forward(o, x, w, gamma, w);
+    coupling_invert(o, dy, w, gamma, w);
+    l1_loss(o, w, x, 1.0f / ELEMENTS, adam_scale(state), sum, dx);
+    adam_begin(o, dx, state);
+    adam_prepare(o, &settings, 1e-3, state);
+    adam_update(o, &settings, state, dx, w, m, v, NO_TENSOR);
+    adam_end(o, &settings, state);
+    const tensor all[OUTPUTS] = {dx, w, dwide, dgamma, sum, m, v, state};
+    memcpy(written, all, sizeof all);
+}
+
+// What the second run in a context leaves, when the kernels' speeds are known, one tensor after the other; the caller's to free().
+static float *training_values(idm_variants variants, double max_launch_ms, size_t *values, long *count)
+{
+    const conv_setting setting = {.variants = variants, .gemm = IDM_GEMM_OWN, .max_launch_ms = max_launch_ms};
+    ops_fixture f;
+    tensor written[OUTPUTS];
+    conv_fixture_open(&f, &setting);
+    const arena_mark mark = arena_save(f.ctx, POOL_ACTIVATIONS);
+    run_training_operations(&f.o, written);
+    (void)context_finish(f.ctx);
+    arena_release(f.ctx, POOL_ACTIVATIONS, mark);
+    const long before = launches;
+    run_training_operations(&f.o, written);
+    if (context_finish(f.ctx) != IDM_OK) fail_msg("%s", idm_message());
+    *count = launches - before;
+    *values = 0;
+    for (int i = 0; i < OUTPUTS; i++) *values += tensor_elements(written[i]);
+    float *all = malloc(*values * sizeof *all), *to = all;
+    assert_non_null(all);
+    for (int i = 0; i < OUTPUTS; to += tensor_elements(written[i]), i++) assert_int_equal(context_read(f.ctx, written[i], to), IDM_OK);
+    ops_fixture_close(&f);
+    return all;
+}
+
+static void test_training_operations(void **state)
+{
+    (void)state;
+    static const idm_variants tables[] = {IDM_VARIANTS_CPU, IDM_VARIANTS_GPU, IDM_VARIANTS_GENERIC};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        size_t values;
+        long whole, cut;
+        float *want = training_values(tables[t], 0, &values, &whole), *got = training_values(tables[t], 0.05, &values, &cut);
+        for (size_t i = 0; i < values - ADAM_STATE_WORDS; i++) assert_true(isfinite(want[i]));
+        assert_memory_equal(got, want, values * sizeof *got);
+        assert_true(cut > 2 * whole);
+        free(got);
+        free(want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_sharp),
         cmocka_unit_test(test_published_widths),
+        cmocka_unit_test(test_training_operations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
