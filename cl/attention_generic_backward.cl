@@ -30,10 +30,9 @@
 #define EXP2(x) native_exp2(x)
 #endif
 
-// start + sum over channels of own * other
-inline float dot_from(const float start, __local const float *own, __global const float *other)
+inline float product(__local const float *own, __global const float *other)
 {
-    float sum = start;
+    float sum = 0.0f;
     for (int c = 0; c < HEAD; c++) sum = fma(own[c], other[c], sum);
     return sum;
 }
@@ -81,10 +80,10 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
         barrier(CLK_LOCAL_MEM_FENCE);
         if (item < count) {
             const int query = PASS == BACKWARD_KEYS ? other : own;
-            float start, rest;
-            minus_in_log2(lse[query], &start, &rest);
-            weights[item] = EXP2(dot_from(start, own_a, a + other * stride) + rest);
-            gradients[item] = weights[item] * dot_from(-delta[query], own_b, b + other * b_stride);
+            float minus_lse, rest;
+            minus_in_log2(lse[query], &minus_lse, &rest);
+            weights[item] = EXP2(product(own_a, a + other * stride) + minus_lse + rest);
+            gradients[item] = weights[item] * (product(own_b, b + other * b_stride) - delta[query]);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (item >= PARTS * RESULTS) continue;

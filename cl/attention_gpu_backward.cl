@@ -48,6 +48,13 @@
 // Channels that are summed at once: at most 5, for the registers.
 #define CHUNKS ((ITEM_CHANNELS + 4) / 5)
 #define CHUNK ((ITEM_CHANNELS + CHUNKS - 1) / CHUNKS)
+#if PASS == BACKWARD_QUERIES
+#define QUERIES OWN
+#define QUERY(own, other) (own)
+#else
+#define QUERIES OTHERS
+#define QUERY(own, other) (other)
+#endif
 #define PRODUCT_ROW(row, i) ((i) * ROWS + (row)) // where P and dS of a row's i-th token lie: neighbouring rows in different banks
 #if EXACT
 #define EXP2(x) exp2(x)
@@ -72,18 +79,17 @@ inline void load_tile(__global const float *from, const int stride, const int fi
         tile[i % HEAD * (size + 4) + i / HEAD] = from[min(first + i / HEAD, last - 1) * stride + i % HEAD] * factor;
 }
 
-// What goes into the sums of each query from the start: starts[0] = -lse in units of log 2, of which `rests` is the part below its precision,
-// starts[1] = -delta.
-inline void load_starts(__global const float *lse, __global const float *delta, const int first, const int last, const int size, const int item,
-                        __local float *starts, __local float *rests)
+// What P and dS need of each query. They are added to finished products: sums that started from them would round as coarsely as they do.
+inline void load_query_values(__global const float *lse, __global const float *delta, const int first, const int last, const int item,
+                              __local float *minus_lse, __local float *minus_lse_rest, __local float *deltas)
 {
-    for (int i = item; i < size; i += ITEMS) {
+    for (int i = item; i < QUERIES; i += ITEMS) {
         const int query = min(first + i, last - 1);
         float high, rest;
         minus_in_log2(lse[query], &high, &rest);
-        starts[i] = high;
-        starts[size + i] = -delta[query];
-        rests[i] = rest;
+        minus_lse[i] = high;
+        minus_lse_rest[i] = rest;
+        deltas[i] = delta[query];
     }
 }
 
@@ -199,11 +205,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
     __local float owned[2][HEAD * OWN_PITCH] __attribute__((aligned(16)));    // K and V, or Q and dO: [channel][token]
     __local float others[2][HEAD * OTHER_PITCH] __attribute__((aligned(16))); // Q and dO, or K and V
     __local float products[2][OWN * OTHER_PITCH] __attribute__((aligned(16))); // P and dS: [owned][other]
-#if PASS == BACKWARD_QUERIES
-    __local float starts[2 * OWN], rests[OWN];
-#else
-    __local float starts[2 * OTHERS] __attribute__((aligned(16))), rests[OTHERS] __attribute__((aligned(16)));
-#endif
+    __local float minus_lse[QUERIES], minus_lse_rest[QUERIES], deltas[QUERIES];
     const int lane = get_local_id(0), half_row = get_local_id(1), item = half_row * LANES + lane;
     const int part = half_row / ROWS, row = half_row % ROWS, other_tile = lane * ITEM_OTHERS; // part: which half
     const int slice = GROUP_ID(0), head = GROUP_ID(1), own_first = slice * own_span, own_last = min(own_first + own_span, tokens);
@@ -226,7 +228,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
 #if PASS == BACKWARD_QUERIES
         load_tile(q, stride, own, own_last, OWN, scale, item, owned[0]);
         load_tile(dout, dout_stride, own, own_last, OWN, 1.0f, item, owned[1]);
-        load_starts(lse, delta, own, own_last, OWN, item, starts, rests);
+        load_query_values(lse, delta, own, own_last, item, minus_lse, minus_lse_rest, deltas);
 #else
         load_tile(k, stride, own, own_last, OWN, 1.0f, item, owned[0]);
         load_tile(v, stride, own, own_last, OWN, 1.0f, item, owned[1]);
@@ -244,7 +246,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
 #else
             load_tile(q, stride, other, other_last, OTHERS, scale, item, others[0]);
             load_tile(dout, dout_stride, other, other_last, OTHERS, 1.0f, item, others[1]);
-            load_starts(lse, delta, other, other_last, OTHERS, item, starts, rests);
+            load_query_values(lse, delta, other, other_last, item, minus_lse, minus_lse_rest, deltas);
 #endif
             barrier(CLK_LOCAL_MEM_FENCE);
 
@@ -252,12 +254,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
             #pragma unroll
             for (int i = 0; i < ITEM_OWN; i++)
                 #pragma unroll
-                for (int j = 0; j < ITEM_OTHERS; j++)
-#if PASS == BACKWARD_QUERIES
-                    sum[i][j] = starts[part * OWN + row * ITEM_OWN + i];
-#else
-                    sum[i][j] = starts[part * OTHERS + other_tile + j];
-#endif
+                for (int j = 0; j < ITEM_OTHERS; j++) sum[i][j] = 0.0f;
             add_products(owned[part] + row * ITEM_OWN, others[part] + other_tile, sum);
             __local float *weight = products[0] + other_tile, *gradient = products[1] + other_tile;
             if (part == 0) {
@@ -265,13 +262,10 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
                 for (int i = 0; i < ITEM_OWN; i++)
                     #pragma unroll
                     for (int j = 0; j < ITEM_OTHERS; j++) {
-#if PASS == BACKWARD_QUERIES
-                        const float rest = rests[row * ITEM_OWN + i];
-#else
-                        const float rest = rests[other_tile + j];
-#endif
+                        const int query = QUERY(row * ITEM_OWN + i, other_tile + j);
                         const bool inside = own_tile + i < own_last && other + other_tile + j < other_last;
-                        weight[PRODUCT_ROW(row, i) * OTHER_PITCH + j] = inside ? EXP2(sum[i][j] + rest) : 0.0f;
+                        const float power = sum[i][j] + minus_lse[query] + minus_lse_rest[query];
+                        weight[PRODUCT_ROW(row, i) * OTHER_PITCH + j] = inside ? EXP2(power) : 0.0f;
                     }
             }
             barrier(CLK_LOCAL_MEM_FENCE);
@@ -281,7 +275,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
                     #pragma unroll
                     for (int j = 0; j < ITEM_OTHERS; j++) {
                         const int at = PRODUCT_ROW(row, i) * OTHER_PITCH + j;
-                        gradient[at] = weight[at] * sum[i][j];
+                        gradient[at] = weight[at] * (sum[i][j] - deltas[QUERY(row * ITEM_OWN + i, other_tile + j)]);
                     }
             }
             barrier(CLK_LOCAL_MEM_FENCE);
