@@ -195,6 +195,13 @@ static cl_program compile(context *ctx, const char *file, const char *source, co
     return NULL;
 }
 
+// PoCL keeps every kernel that it has compiled by itself. Asked for a program's binary, it first compiles all kernels in it once more, for
+// any local size, which takes longer than what is needed of them.
+static bool keeps_binaries(const context *ctx)
+{
+    return strcmp(ctx->device.platform_name, "Portable Computing Language") == 0;
+}
+
 static cl_program load_or_compile(context *ctx, const char *file, const char *options)
 {
     char *source, path[4096];
@@ -204,7 +211,7 @@ static cl_program load_or_compile(context *ctx, const char *file, const char *op
         return NULL;
     }
     char *key = cache_key(ctx, source, options);
-    const bool cached = key && program_cache_path("kernels", key, path, sizeof path);
+    const bool cached = key && !keeps_binaries(ctx) && program_cache_path("kernels", key, path, sizeof path);
     cl_program handle = cached ? load_cached(ctx, key, path) : NULL;
     if (!handle) {
         handle = compile(ctx, file, source, options);

@@ -28,14 +28,16 @@ static ptrdiff_t under(const oracle_conv_shape *s, int b, int oy, int ox, int ta
     return (((ptrdiff_t)b * s->h + py / scale) * s->w + px / scale) * s->in;
 }
 
-static double dot(const oracle_conv_shape *s, const float *x, const float *weights, int b, int oy, int ox, int channel)
+// Sums of all channels of one pixel. The weights are walked as they lie: a network's widest ones are larger than a cache.
+static void sum_pixel(const oracle_conv_shape *s, const float *x, const float *weights, int b, int oy, int ox, double *sum)
 {
-    double sum = 0;
+    for (int channel = 0; channel < s->out; channel++) sum[channel] = 0;
     for (int tap = 0; tap < s->taps; tap++) {
         const ptrdiff_t at = under(s, b, oy, ox, tap);
-        for (int k = 0; at != OUTSIDE && k < s->in; k++) sum += (double)x[at + k] * weights[((size_t)tap * s->in + k) * s->out + channel];
+        const float *row = weights + (size_t)tap * s->in * s->out;
+        for (int k = 0; at != OUTSIDE && k < s->in; k++, row += s->out)
+            for (int channel = 0; channel < s->out; channel++) sum[channel] += (double)x[at + k] * row[channel];
     }
-    return sum;
 }
 
 void oracle_conv(const oracle_conv_shape *s, const float *x, const float *weights, const float *bias, const float *residual, const float *v,
@@ -44,13 +46,15 @@ void oracle_conv(const oracle_conv_shape *s, const float *x, const float *weight
     size_t at = 0;
     for (int b = 0; b < s->n; b++)
         for (int oy = 0; oy < oracle_conv_height(s); oy++)
-            for (int ox = 0; ox < oracle_conv_width(s); ox++)
+            for (int ox = 0; ox < oracle_conv_width(s); ox++) {
+                sum_pixel(s, x, weights, b, oy, ox, y + at);
                 for (int channel = 0; channel < s->out; channel++, at++) {
-                    double r = dot(s, x, weights, b, oy, ox, channel);
+                    double r = y[at];
                     if (bias) r += bias[channel];
                     if (residual) r += residual[at];
                     y[at] = v ? (1.0 - *v) * r + (double)*v * mix[at] : r;
                 }
+            }
 }
 
 void oracle_conv_backward_data(const oracle_conv_shape *s, const float *dy, const float *weights, const float *residual, const float *v,
