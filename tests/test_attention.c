@@ -77,27 +77,20 @@ static void backward(ops *o, double tolerance, attention_shape s, attention_logi
     }
 }
 
+// Few head sizes: every one costs each table several programs to build.
 static void backward_shapes(ops *o, const char *table)
 {
     (void)table;
     backward(o, 1e-6, (attention_shape){1, 1, 1, 1, 1, false, 1}, ATTENTION_RANDOM);
     backward(o, 1e-6, (attention_shape){2, 1, 1, 8, 40, true, 1}, ATTENTION_RANDOM);
-    backward(o, 1e-6, (attention_shape){3, 1, 2, 2, 2, true, 1}, ATTENTION_RANDOM);
+    backward(o, 1e-6, (attention_shape){3, 1, 2, 2, 7, true, 1}, ATTENTION_RANDOM);
     backward(o, 1e-6, (attention_shape){2, 7, 11, 3, 7, false, 1}, ATTENTION_RANDOM);
-    backward(o, 1e-6, (attention_shape){2, 17, 29, 1, 8, true, 1}, ATTENTION_RANDOM);
-    backward(o, 1e-6, (attention_shape){1, 13, 15, 4, 16, false, 1}, ATTENTION_RANDOM);
+    backward(o, 1e-6, (attention_shape){2, 17, 29, 1, 7, true, 1}, ATTENTION_RANDOM);
+    backward(o, 1e-6, (attention_shape){1, 13, 15, 4, 40, false, 1}, ATTENTION_RANDOM);
     backward(o, 1e-6, (attention_shape){2, 17, 19, 2, 40, true, 1}, ATTENTION_RANDOM);
     backward(o, 1e-6, (attention_shape){1, 19, 23, 1, 40, true, 1}, ATTENTION_RANDOM);
     backward(o, 1e-6, (attention_shape){1, 11, 23, 2, 80, true, 1}, ATTENTION_RANDOM);
-    backward(o, 1e-6, (attention_shape){1, 5, 20, 1, 127, false, 1}, ATTENTION_RANDOM);
     backward(o, 1e-6, (attention_shape){2, 3, 11, 2, 128, true, 1}, ATTENTION_RANDOM);
-}
-
-static void backward_head_sizes(ops *o, const char *table)
-{
-    (void)table;
-    static const int sizes[] = {24, 65, 100}; // others in backward_shapes: each costs every table two programs to build
-    for (int i = 0; i < 3; i++) backward(o, 1e-6, (attention_shape){1, 5, 7, 2, sizes[i], true, 1}, ATTENTION_RANDOM);
 }
 
 static void backward_extremes(ops *o, int h, int w, int heads, int head_size, int step)
@@ -112,15 +105,15 @@ static void backward_extremes(ops *o, int h, int w, int heads, int head_size, in
 static void backward_of_100(ops *o, const char *table)
 {
     (void)table;
-    backward_extremes(o, 9, 23, 2, 8, 1);
+    backward_extremes(o, 9, 23, 2, 7, 1);
     backward_extremes(o, 13, 31, 2, 40, 1);
     backward(o, 1e-6, (attention_shape){2, 13, 31, 2, 40, false, 1}, ATTENTION_WIDE);
-    backward(o, 1e-6, (attention_shape){1, 13, 31, 4, 8, false, 1}, ATTENTION_WIDE);
+    backward(o, 1e-6, (attention_shape){1, 13, 31, 4, 7, false, 1}, ATTENTION_WIDE);
 }
 
 static void backward_many_tokens(ops *o, const char *table)
 {
-    backward_extremes(o, 128, 128, 1, strcmp(table, "generic") == 0 ? 2 : 8, 293);
+    backward_extremes(o, 128, 128, 1, strcmp(table, "generic") == 0 ? 1 : 7, 293);
 }
 
 // The oracle's gradients against differences of its forward pass, of fourth order. All numbers are multiples of 2^-12 and small, so that
@@ -209,13 +202,6 @@ static void test_backward_shapes(void **state)
 {
     (void)state;
     ops_fixture_each(IDM_MATH_FAST, backward_shapes);
-    ops_fixture_each(IDM_MATH_EXACT, backward_shapes);
-}
-
-static void test_backward_head_sizes(void **state)
-{
-    (void)state;
-    ops_fixture_each(IDM_MATH_FAST, backward_head_sizes);
 }
 
 static void test_backward_extreme_logits(void **state)
@@ -240,7 +226,6 @@ int main(void)
         cmocka_unit_test(test_many_tokens),
         cmocka_unit_test(test_oracle_gradients),
         cmocka_unit_test(test_backward_shapes),
-        cmocka_unit_test(test_backward_head_sizes),
         cmocka_unit_test(test_backward_extreme_logits),
         cmocka_unit_test(test_backward_many_tokens),
     };
