@@ -192,11 +192,15 @@ static void test_verify(void **state)
     free(golden);
     cJSON *object = cli_json("\"$IDM\" verify \"$GOLDEN\" " TINY " --json --dump dump.safetensors --tolerance 2e-6");
     assert_true(json_number(object, "output_error") < 2e-6 && json_number(object, "loss_error") < 2e-6);
-    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(object, "pass")) && !cJSON_GetObjectItem(object, "gradient_error"));
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(object, "pass")));
+    const cJSON *gradients = cJSON_GetObjectItem(object, "gradient_error");
+    assert_true(json_number(gradients, "whole") < 5e-6 && json_number(gradients, "median") < 2e-6 &&
+                json_number(gradients, "worst") < 3e-4);
     cJSON_Delete(object);
     object = cli_json("\"$IDM\" inspect dump.safetensors --json");
-    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "tensors")), 2);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "tensors")), 2 + 585);
     cJSON_Delete(object);
+    cli_expect(4, "error of a gradient", "\"$IDM\" verify \"$GOLDEN\" " TINY " --gradient-tolerance 1e-12 -q");
     cli_expect(4, "output error|above the tolerance", "\"$IDM\" verify \"$GOLDEN\" " TINY " --tolerance 1e-12 -q");
     cli_expect(3, "neither out nor loss",
                "\"$IDM\" measure grey.png --out g " TINY " -q && \"$IDM\" verify g/grey.safetensors " TINY " -q");
