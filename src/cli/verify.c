@@ -49,8 +49,8 @@ static idm_status compute(verification *v)
     *config = v->call->config;
     take_sizes(v->file, &v->m, config);
     idm_status status = reconstruct(v, config);
-    if (status == IDM_OK && v->m.x) status = verify_gradients(v, config);
-    if (status == IDM_OK && v->m.x) status = verify_steps(v, config);
+    if (status == IDM_OK && v->m.x && !cli_flag(v->call, "output-only")) status = verify_gradients(v, config);
+    if (status == IDM_OK && v->m.x && !cli_flag(v->call, "output-only")) status = verify_steps(v, config);
     free(config);
     return status;
 }
@@ -224,6 +224,7 @@ static idm_status verify_run(const cli_call *call)
 static const cli_option verify_options[] = {
     {"dump", 0, "OUT.safetensors", "write what was computed: out, loss, grad/NAME, losses, param/NAME"},
     {"tolerance", 0, "E", "largest relative error of output and losses that passes (default 1e-4)"},
+    {"output-only", 0, NULL, "leave out gradients and Adam's steps"},
     {"gradient-tolerance", 0, "E", "the same of every tensor's gradient (default 1e-2)"},
     {0},
 };
