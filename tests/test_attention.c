@@ -108,8 +108,8 @@ static void backward_of_100(ops *o, const char *table)
     (void)table;
     backward_extremes(o, 9, 23, 2, 8, 1);
     backward_extremes(o, 13, 31, 2, 40, 1);
-    backward(o, 1e-6, (attention_shape){2, 13, 31, 2, 40, false, 1}, ATTENTION_WIDE);
-    backward(o, 1e-6, (attention_shape){1, 13, 31, 4, 8, false, 1}, ATTENTION_WIDE);
+    backward(o, 4e-6, (attention_shape){2, 13, 31, 2, 40, false, 1}, ATTENTION_WIDE);
+    backward(o, 4e-6, (attention_shape){1, 13, 31, 4, 8, false, 1}, ATTENTION_WIDE);
 }
 
 static void backward_many_tokens(ops *o, const char *table)
