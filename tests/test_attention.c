@@ -108,13 +108,21 @@ static void backward_of_100(ops *o, const char *table)
     (void)table;
     backward_extremes(o, 9, 23, 2, 8, 1);
     backward_extremes(o, 13, 31, 2, 40, 1);
-    backward(o, 4e-6, (attention_shape){2, 13, 31, 2, 40, false, 1}, ATTENTION_WIDE);
-    backward(o, 4e-6, (attention_shape){1, 13, 31, 4, 8, false, 1}, ATTENTION_WIDE);
+    // PyTorch's float32 has errors of 1.1e-5 to 1.3e-5, and 5e-6 to 7e-6, on such problems
+    backward(o, 2.5e-5, (attention_shape){2, 13, 31, 2, 40, false, 1}, ATTENTION_WIDE);
+    backward(o, 2e-5, (attention_shape){1, 13, 31, 4, 8, false, 1}, ATTENTION_WIDE);
 }
 
+// The variants that are slow here take one kind of logits to a pass. Outputs that are means of 16384 values of either sign have cancelled
+// to a 128th of them, and deltas with them.
 static void backward_many_tokens(ops *o, const char *table)
 {
-    backward_extremes(o, 128, 128, 1, strcmp(table, "generic") == 0 ? 2 : 8, 293);
+    static const attention_logits logits[] = {ATTENTION_SIGNS, ATTENTION_ONE_HOT, ATTENTION_LOW, ATTENTION_EQUAL};
+    const int head_size = strcmp(table, "generic") == 0 ? 2 : 8, kinds = strcmp(table, "cpu") == 0 ? 4 : 2;
+    for (int i = 0; i < kinds; i++) {
+        o->attention_two_pass = i % 2 == 1;
+        OPS_CHECK(o, 6e-6, check_attention_backward(o, (attention_shape){1, 128, 128, 1, head_size, true, 293}, logits[i], true));
+    }
 }
 
 // The oracle's gradients against differences of its forward pass, of fourth order. All numbers are multiples of 2^-12 and small, so that

@@ -41,6 +41,7 @@ void job_close(job *j)
     idm_session_close(j->session);
     files_list_free(&j->inputs);
     free(j->work);
+    forecast_free(&j->forecast);
     cJSON_Delete(j->failures);
     *j = (job){0};
 }
@@ -49,45 +50,53 @@ void job_add_work(job *j, size_t i, const tiling *t)
 {
     size_t bytes;
     double flops;
+    const int pixels = t->tile_height * t->tile_width;
     // what does not fit fails when its turn comes
     if (idm_session_plan(j->session, t->tile_height, t->tile_width, 1, &bytes, &flops) != IDM_OK) return;
     j->work[i] += flops * tiling_count(t);
     j->total += flops * tiling_count(t);
     if (bytes > j->bytes) j->bytes = bytes;
+    if (pixels > j->largest_pixels) j->largest_pixels = pixels;
+    forecast_plan(&j->forecast, session_context(j->session), tiling_count(t));
 }
 
-// Seconds that a picture of side x side takes, and its FLOPs.
-static idm_status time_probe(idm_session *session, int side, double *seconds, double *flops)
+// Measures the reconstruction of side x side pixels.
+static idm_status probe(job *j, int side, double *seconds)
 {
-    size_t bytes;
+    *seconds = 0;
     idm_operator op;
-    IDM_TRY(idm_session_plan(session, side, side, 1, &bytes, flops));
-    IDM_TRY(idm_session_operator(session, side, side, "probe", &op));
+    context *ctx = session_context(j->session);
+    IDM_TRY(idm_session_operator(j->session, side, side, "probe", &op));
     const size_t pixels = (size_t)side * (size_t)side;
     float *y = calloc(pixels, sizeof *y), *out = malloc(pixels * sizeof *out); // never more measurements than pixels
-    const double began = cli_clock();
-    idm_status status = y && out ? idm_session_reconstruct(session, &op, y, 1, out, NULL, NULL) : status_fail(IDM_FAILED, "out of memory");
-    *seconds = cli_clock() - began;
+    idm_status status = y && out ? IDM_OK : status_fail(IDM_FAILED, "out of memory");
+    for (int run = 0; run < 2 && status == IDM_OK; run++) { // the first lays out memory, and builds kernels
+        if (run == 1) forecast_measure_begin(&j->forecast, ctx);
+        const double began = cli_clock();
+        status = idm_session_reconstruct(j->session, &op, y, 1, out, NULL, NULL);
+        *seconds = cli_clock() - began;
+    }
+    forecast_measure_end(&j->forecast, ctx, *seconds);
+    if (status == IDM_OK && j->forecast.failed) status = status_fail(IDM_FAILED, "out of memory");
     free(y);
     free(out);
     idm_operator_free(&op);
     return status;
 }
 
-// By the rate of small pictures, growing until one takes long enough to be timed.
+// From growing squares, no larger than the largest picture: until one takes long enough to be timed, or a fair part of the whole.
 static idm_status predict(job *j)
 {
     static const double worth_measuring = 2e10, long_enough = 0.4;
     static const int largest_probe = 256;
     if (j->total < worth_measuring) return IDM_OK;
+    double seconds;
     int side = idm_session_block_size(j->session);
-    double seconds, flops;
-    IDM_TRY(time_probe(j->session, side, &seconds, &flops)); // builds the kernels
     do {
-        IDM_TRY(time_probe(j->session, side, &seconds, &flops));
+        IDM_TRY(probe(j, side, &seconds));
         side *= 2;
-    } while (seconds < long_enough && side <= largest_probe && 4 * flops < j->total);
-    j->seconds = j->total / flops * seconds;
+        j->seconds = forecast_seconds(&j->forecast);
+    } while (seconds < long_enough && 16 * seconds < j->seconds && side <= largest_probe && side * side <= j->largest_pixels);
     return IDM_OK;
 }
 
@@ -103,7 +112,7 @@ idm_status job_begin(job *j, bool may_stop)
                            "tiles, or a faster device (--device, idm devices)",
                            time, memory);
     if (j->seconds > worth_saying_seconds) cli_note(j->call, "predicted: %s, %s of device memory", time, memory);
-    else cli_detail(j->call, "%.3g TFLOP, %s of device memory", j->total / 1e12, memory);
+    else cli_detail(j->call, "predicted: %.2g s, %.3g TFLOP, %s of device memory", j->seconds, j->total / 1e12, memory);
     progress_begin(&j->bar, j->call, j->total, j->inputs.count);
     return IDM_OK;
 }

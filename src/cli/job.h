@@ -6,6 +6,7 @@
 #include "cli/progress.h"
 #include "core/files.h"
 #include "eval/evaluate.h"
+#include "eval/forecast.h"
 
 typedef struct job {
     const cli_call *call;
@@ -14,6 +15,8 @@ typedef struct job {
     double *work;          // FLOPs of each input; 0: not known
     double total, seconds; // of all; predicted, 0 where it was too little to measure
     size_t bytes;          // of device memory for the largest input
+    int largest_pixels;    // of one reconstruction
+    forecast forecast;
     progress bar;
     size_t failed;
     idm_status first_failure;
