@@ -46,35 +46,50 @@ one() {
         tail -n 20 "$log/$name.log"
     fi
 }
-# counted NAME COMMAND...: a program that prints cmocka's totals, or `N passed, N failed`
-counted() {
+# measured NAME COMMAND...: runs a program that prints cmocka's totals, or `N passed, N failed`, and leaves them in NAME.totals
+measured() {
     local name=$1 begun=$SECONDS status good bad skip
     shift
+    rm -f "$log/$name.totals"
     "$@" >"$log/$name.log" 2>&1
     status=$?
     good=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p; s/^([0-9]+) passed, [0-9]+ failed.*/\1/p' "$log/$name.log" | tail -n 1)
     bad=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) test.*/\1/p; s/^[0-9]+ passed, ([0-9]+) failed.*/\1/p' "$log/$name.log" | tail -n 1)
     skip=$(sed -nE 's/^\[  SKIPPED \] ([0-9]+) test.*/\1/p' "$log/$name.log" | tail -n 1)
-    passed=$((passed + ${good:-0})) skipped=$((skipped + ${skip:-0}))
     [ $status -ne 0 ] && [ "${bad:-0}" = 0 ] && bad=1 # it crashed, or never came to its totals
     [ $status -eq 0 ] && [ -z "$good" ] && bad=1
+    echo "${good:-0} ${bad:-0} ${skip:-0}" >"$log/$name.totals"
     printf '%-34s %s passed, %s failed, %s skipped %4d s\n' "$name" "${good:-0}" "${bad:-0}" "${skip:-0}" $((SECONDS - begun))
-    [ "${bad:-0}" = 0 ] && return
-    fail "$name ($log/$name.log)" "$bad"
-    grep -vE '^\[( RUN|       OK)' "$log/$name.log" | tail -n 20
+    [ "${bad:-0}" = 0 ] || grep -vE '^\[( RUN|       OK)' "$log/$name.log" | tail -n 20
+}
+# count NAME: adds up what `measured` left
+count() {
+    local good=0 bad=1 skip=0
+    read -r good bad skip <"$log/$1.totals"
+    passed=$((passed + good)) skipped=$((skipped + skip))
+    [ "$bad" = 0 ] || fail "$1 ($log/$1.log)" "$bad"
+}
+counted() {
+    measured "$@"
+    count "$1"
 }
 build() { cmake -S . -B "$1" "${@:2}" && cmake --build "$1" -j "$jobs"; }
-# every test program of a build folder that is not in the words of $skip_tests
+# every test program of a build folder that is not in the words of $skip_tests, as many at once as there are cores: much of their time is
+# one thread's
 run_tests() {
-    local folder=$1 label=$2 program name
+    local folder=$1 label=$2 program name names=""
     export IDM_BINARY="$root/$folder/idm" IDM_BUFFER_COUNTER="$root/$folder/tests/libbuffer_counter.so" \
         IDM_WRITE_FAILER="$root/$folder/tests/libwrite_failer.so"
     for program in "$folder"/tests/test_*; do
         name=$(basename "$program")
         [ -f "$program" ] && [ -x "$program" ] || continue
         case " ${skip_tests:-} " in *" $name "*) continue ;; esac
-        counted "$label-$name" env -C tests timeout 600 "$root/$program"
+        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+        measured "$label-$name" env -C tests timeout 900 "$root/$program" &
+        names="$names $label-$name"
     done
+    wait
+    for name in $names; do count "$name"; done
 }
 
 echo "== Release"

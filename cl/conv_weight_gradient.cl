@@ -7,9 +7,6 @@
 #ifndef SPAN
 #define SPAN 1 // neighbouring vectors per item: up to 12 on CPUs, where one vector at a time is too short a piece of a row; else 1
 #endif
-#ifndef ACCUMULATE
-#define ACCUMULATE 0 // 1: column_sums adds to y
-#endif
 
 // dw += sum of `slices` tensors like dw, one after the other in partials.
 ROWS_KERNEL weight_gradient_merge(const int rows, const int vectors, const int block, const int slices, TENSOR(const float, partials), TENSOR(float, dw))
@@ -26,7 +23,7 @@ ROWS_KERNEL weight_gradient_merge(const int rows, const int vectors, const int b
         }
 }
 
-// y [ceil(rows / CHUNK)][channels] (+)= sums of CHUNK rows of x [rows][channels]. Groups (ceil(channels / (VEC * SPAN * LANES)), ceil(chunks / ROW_ITEMS)).
+// y [ceil(rows / CHUNK)][channels] = sums of CHUNK rows of x [rows][channels]. Groups (ceil(channels / (VEC * SPAN * LANES)), ceil(chunks / ROW_ITEMS)).
 ROWS_KERNEL column_sums(const int rows, const int channels, TENSOR(const float, x), TENSOR(float, y))
 {
     const int channel = (GROUP_ID(0) * LANES + get_local_id(0)) * SPAN * VEC, chunk = GROUP_ID(1) * ROW_ITEMS + get_local_id(1);
@@ -43,10 +40,5 @@ ROWS_KERNEL column_sums(const int rows, const int channels, TENSOR(const float, 
 #pragma unroll
         for (int s = 0; s < SPAN; s++) sum[s] += VLOAD(x + p * channels + s * VEC);
 #pragma unroll
-    for (int s = 0; s < SPAN; s++) {
-#if ACCUMULATE
-        sum[s] += VLOAD(y + s * VEC);
-#endif
-        VSTORE(sum[s], y + s * VEC);
-    }
+    for (int s = 0; s < SPAN; s++) VSTORE(sum[s], y + s * VEC);
 }

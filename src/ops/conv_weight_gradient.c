@@ -2,6 +2,7 @@
 
 #include "ops/conv_cpu.h"
 #include "ops/conv_variants.h"
+#include "ops/flat.h"
 #include "ops/rows.h"
 
 tensor weight_gradient_partials(ops *o, const weight_gradient_call *call, int slices)
@@ -126,30 +127,19 @@ enum {
     SPAN_MOST = 12, // vectors that a CPU's item sums in registers
 };
 
-static void column_sums(ops *o, tensor x, bool accumulate, tensor y)
-{
-    const bool cpu = o->table.pointwise == VARIANT_CPU;
-    rows_grid g = rows_plan(o, 1, tensor_rows(x), x.c, ops_pointwise_width(o, x.c), x.c);
-    int span = cpu ? SPAN_MOST : 1;
-    while (g.vectors % span != 0) span--;
-    const int rows = tensor_rows(x);
-    g.w.groups[0] = ceil_div((size_t)g.vectors, (size_t)span * (size_t)g.lanes);
-    g.w.groups[1] = ceil_div(ceil_div((size_t)rows, CHUNK), (size_t)g.row_items);
-    kernel *k = kernel_get(o->ctx, "conv_weight_gradient", "column_sums", "%s -DCHUNK=%d -DSPAN=%d -DACCUMULATE=%d", g.options, CHUNK, span,
-                           accumulate);
-    LAUNCH(o->ctx, k, g.w, ((cost){(double)tensor_elements(x), (double)tensor_bytes(x) + (double)tensor_bytes(y)}), I(rows), I(x.c), T(x),
-           T(y));
-}
-
 void bias_gradient(ops *o, tensor dy, tensor dbias)
 {
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    tensor rows = tensor_matrix(dy);
-    while (rows.w > CHUNK) {
-        const tensor sums = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, (int)ceil_div((size_t)rows.w, CHUNK), rows.c);
-        column_sums(o, rows, false, sums);
-        rows = sums;
-    }
-    column_sums(o, rows, true, dbias);
+    const int rows = tensor_rows(dy), channels = dy.c, chunks = (int)ceil_div((size_t)rows, CHUNK);
+    const tensor sums = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, chunks, channels);
+    rows_grid g = rows_plan(o, 1, rows, channels, ops_pointwise_width(o, channels), channels);
+    int span = o->table.pointwise == VARIANT_CPU ? SPAN_MOST : 1;
+    while (g.vectors % span != 0) span--;
+    g.w.groups[0] = ceil_div((size_t)g.vectors, (size_t)span * (size_t)g.lanes);
+    g.w.groups[1] = ceil_div((size_t)chunks, (size_t)g.row_items);
+    kernel *k = kernel_get(o->ctx, "conv_weight_gradient", "column_sums", "%s -DCHUNK=%d -DSPAN=%d", g.options, CHUNK, span);
+    LAUNCH(o->ctx, k, g.w, ((cost){(double)tensor_elements(dy), (double)tensor_bytes(dy) + (double)tensor_bytes(sums)}), I(rows), I(channels),
+           T(dy), T(sums));
+    sum_columns(o, sums, 1, chunks, channels, true, dbias);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

@@ -25,7 +25,7 @@ void weight_gradient_merge(ops *o, tensor partials, int slices, tensor dw);
 // 2 * pixels * taps * in * out, and every operand once.
 cost weight_gradient_cost(const weight_gradient_call *call, tensor partials);
 
-// dbias (c values) += column sums of dy, by a tree of sums of 64 rows.
+// dbias (c values) += column sums of dy, as sums of 64 rows and the sum of these.
 void bias_gradient(ops *o, tensor dy, tensor dbias);
 
 #endif

@@ -258,7 +258,7 @@ static idm_status log_step(training *t)
     t->logged_step = t->state.step;
     const train_progress p = {.step = row.step,
                               .steps = all,
-                              .epoch = row.epoch,
+                              .epoch = schedule_epoch(&t->config, t->state.step - 1),
                               .epochs = (uint64_t)t->config.train.epochs,
                               .loss = row.loss,
                               .learning_rate = row.lr,
