@@ -164,7 +164,7 @@ static void test_memory(void **state)
         double counted, planned;
         (void)snprintf(
             command, sizeof command,
-            "rm -rf counted && ASAN_OPTIONS=verify_asan_link_order=0 IDM_BUFFER_COUNT=trace LD_PRELOAD=\"$IDM_BUFFER_COUNTER\" " TRAIN
+            "rm -rf counted && ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 IDM_BUFFER_COUNT=trace LD_PRELOAD=\"$IDM_BUFFER_COUNTER\" " TRAIN
             " counted --set train.epochs=1 --set memory.recompute=%s && tail -n 1 trace | cut -d ' ' -f 3 &&"
             " tail -n 1 counted/log.jsonl | sed 's/.*peak_bytes\":\\([0-9]*\\).*/\\1/'",
             modes[i]);
