@@ -94,6 +94,57 @@ static void test_stopped(void **state)
                " twice --resume; s=$?; kill -TERM $p; wait $p; exit $s");
 }
 
+// A signal in the midst of a validation, after its first picture: it is done again after the resume.
+static void test_stopped_in_validation(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, "mkdir large");
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "large/%d.png", i);
+        cli_make_picture(name, 192, 192, 1);
+    }
+#define VALIDATE " --set data.validation=large --set train.validate_every=1"
+    cli_expect(143, NULL,
+               TRAIN " validating" VALIDATE " & i=0; while ! ls validating/pictures/*/*.png && test $i -lt 6000; do sleep 0.01;"
+                     " i=$((i+1)); done; kill -TERM $!; wait $!");
+    cli_expect(0, NULL, "! test -s validating/validation.jsonl && " TRAIN " validating --resume" VALIDATE);
+    cli_expect(0, NULL, "test $(grep -c psnr validating/validation.jsonl) = 2");
+    assert_same_weights("validating");
+}
+
+// A signal while a checkpoint is being written.
+static void test_stopped_in_save(void **state)
+{
+    (void)state;
+    cli_expect(143, NULL,
+               TRAIN " saving --set train.epochs=100000 --set train.save_every=1it & i=0;"
+                     " while ! ls -d saving/*.partial && test $i -lt 60000; do i=$((i+1)); done; kill -TERM $!; wait $!");
+    cli_expect(0, NULL, "! ls -d saving/*.partial");
+    cli_expect(0, NULL, "\"$IDM\" inspect $(ls -d saving/step_* | tail -n 1)/weights.safetensors");
+}
+
+// The disk is full from the n-th thing on that the run does to it.
+static void test_disk_full(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, "mkdir full-disk");
+    for (int n = 1; n < 10000; n *= 2) {
+        char command[2048];
+        (void)snprintf(command, sizeof command,
+                       "ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 IDM_FAIL_UNDER=full-disk IDM_FAIL_ON=1 IDM_FAIL_AT=%d"
+                       " LD_PRELOAD=\"$IDM_WRITE_FAILER\" " TRAIN " full-disk --resume --set train.save_every=2it",
+                       n);
+        const int status = cli_run(command);
+        if (status == 0) break;
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(cli_err, "No space left on device"));
+        assert_non_null(strstr(cli_err, "full-disk"));
+    }
+    cli_expect(0, NULL, TRAIN " full-disk --resume");
+    assert_same_weights("full-disk");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -103,6 +154,7 @@ static void test_refused(void **state)
     cli_expect(2, "multiple", TRAIN " run-none --set data.patch_size=40");
     cli_expect(3, "absent.safetensors", TRAIN " run-none --set train.init=weights:absent.safetensors");
     cli_expect(1, "budget", TRAIN " run-none --set memory.budget=8MiB");
+    cli_expect(1, "file: cannot make the folder", "touch file && " TRAIN " file/run");
     if (geteuid() != 0) cli_expect(1, "cannot", "mkdir locked && chmod 500 locked && " TRAIN " locked/run");
 }
 
@@ -162,12 +214,12 @@ static void test_memory(void **state)
     for (int i = 0; i < 3; i++) {
         char command[2048];
         double counted, planned;
-        (void)snprintf(
-            command, sizeof command,
-            "rm -rf counted && ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 IDM_BUFFER_COUNT=trace LD_PRELOAD=\"$IDM_BUFFER_COUNTER\" " TRAIN
-            " counted --set train.epochs=1 --set memory.recompute=%s && tail -n 1 trace | cut -d ' ' -f 3 &&"
-            " tail -n 1 counted/log.jsonl | sed 's/.*peak_bytes\":\\([0-9]*\\).*/\\1/'",
-            modes[i]);
+        (void)snprintf(command, sizeof command,
+                       "rm -rf counted && ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 IDM_BUFFER_COUNT=trace "
+                       "LD_PRELOAD=\"$IDM_BUFFER_COUNTER\" " TRAIN
+                       " counted --set train.epochs=1 --set memory.recompute=%s && tail -n 1 trace | cut -d ' ' -f 3 &&"
+                       " tail -n 1 counted/log.jsonl | sed 's/.*peak_bytes\":\\([0-9]*\\).*/\\1/'",
+                       modes[i]);
         cli_expect(0, NULL, command);
         assert_int_equal(sscanf(cli_out, "%*s %lf %lf", &counted, &planned), 2);
         assert_true(counted > 0 && counted == planned);
@@ -194,10 +246,21 @@ static void test_plan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_run),  cmocka_unit_test(test_same_again),  cmocka_unit_test(test_blocks_same),
-        cmocka_unit_test(test_killed),     cmocka_unit_test(test_less_memory), cmocka_unit_test(test_stopped),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_precisions),  cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_memory),      cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_same_again),
+        cmocka_unit_test(test_blocks_same),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_less_memory),
+        cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_stopped_in_validation),
+        cmocka_unit_test(test_stopped_in_save),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_precisions),
+        cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_plan),
     };
     return cmocka_run_group_tests(tests, begin, cli_end);
 }

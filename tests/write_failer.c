@@ -2,6 +2,7 @@
 // folders made, writes, flushes, syncs, renames, cuts) and makes one of them fail with ENOSPC.
 //   IDM_FAIL_AT=n       the n-th operation fails, from 1; 0 or unset: none
 //   IDM_FAIL_ON=1       and all after it, as on a full disk: a write() gets half its bytes out first
+//   IDM_FAIL_UNDER=s    only of what has s in its path
 //   IDM_FAIL_TRACE=f    each operation is a line "name path" (rename: "rename from to") in this file
 //   IDM_NO_EXCHANGE=1   two folders cannot be exchanged, as on many file systems
 // One thread at a time.
@@ -41,8 +42,9 @@ static void trace(const char *name, const char *from, const char *to)
 static bool fails(const char *name, const char *from, const char *to)
 {
     static long count;
-    const char *at = getenv("IDM_FAIL_AT"), *on = getenv("IDM_FAIL_ON");
+    const char *at = getenv("IDM_FAIL_AT"), *on = getenv("IDM_FAIL_ON"), *under = getenv("IDM_FAIL_UNDER");
     const long wanted = at ? atol(at) : 0;
+    if (under && !strstr(from, under)) return false;
     trace(name, from, to);
     count++;
     if (wanted <= 0 || count < wanted || (count > wanted && !on)) return false;
