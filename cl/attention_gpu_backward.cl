@@ -45,9 +45,10 @@
 // The item's channels; a lane past the last one repeats it, and stores nothing.
 #define CHANNEL(j) (HEAD % LANES && (j) == ITEM_CHANNELS - 1 ? min(lane + (j) * LANES, HEAD - 1) : lane + (j) * LANES)
 #define HAS_CHANNEL(j) (HEAD % LANES == 0 || lane + (j) * LANES < HEAD)
-// Channels that are summed at once: at most 5, for the registers.
+// Channels that are summed at once, for the registers: at most 5 of ITEM_OWN tokens, or as many sums of dQ.
 #define CHUNKS ((ITEM_CHANNELS + 4) / 5)
 #define CHUNK ((ITEM_CHANNELS + CHUNKS - 1) / CHUNKS)
+#define QUERY_CHUNK (ITEM_QUERIES * CHUNK > 5 * ITEM_OWN ? 5 * ITEM_OWN / ITEM_QUERIES : CHUNK)
 #if PASS == BACKWARD_QUERIES
 #define QUERIES OWN
 #define QUERY(own, other) (own)
@@ -55,6 +56,7 @@
 #define QUERIES OTHERS
 #define QUERY(own, other) (other)
 #endif
+#define TILE_QUERIES QUERY(ITEM_OWN, ITEM_OTHERS) // whose P and dS an item makes
 #define PRODUCT_ROW(row, i) ((i) * ROWS + (row)) // where P and dS of a row's i-th token lie: neighbouring rows in different banks
 #if EXACT
 #define EXP2(x) exp2(x)
@@ -70,11 +72,22 @@ inline void load_vector(__local const float *from, const int count, float *to)
     else *to = *from;
 }
 
+inline void store_vector(const float *from, const int count, __local float *to)
+{
+    if (count == 4) *(__local float4 *)to = vload4(0, from);
+    else if (count == 2) *(__local float2 *)to = vload2(0, from);
+    else *to = *from;
+}
+
 // tile[channel][token] = rows first .. first + size - 1, times `factor`; those from `last` on repeat the one before.
 inline void load_tile(__global const float *from, const int stride, const int first, const int last, const int size, const float factor,
                       const int item, __local float *tile)
 {
+#if ITEM_OWN == 2 // few registers: the addresses of loads on their way take many
+    #pragma unroll 1
+#else
     #pragma unroll 4
+#endif
     for (int i = item; i < size * HEAD; i += ITEMS)
         tile[i % HEAD * (size + 4) + i / HEAD] = from[min(first + i / HEAD, last - 1) * stride + i % HEAD] * factor;
 }
@@ -161,12 +174,12 @@ inline void store_queries(__local const float *gradient, __local const float *ke
                           const float factor, const int add, __global float *to, const int stride)
 {
     #pragma unroll
-    for (int j0 = 0; j0 < ITEM_CHANNELS; j0 += CHUNK) {
-        float sum[ITEM_QUERIES][CHUNK], before[ITEM_QUERIES][CHUNK];
+    for (int j0 = 0; j0 < ITEM_CHANNELS; j0 += QUERY_CHUNK) {
+        float sum[ITEM_QUERIES][QUERY_CHUNK], before[ITEM_QUERIES][QUERY_CHUNK];
         #pragma unroll
         for (int i = 0; i < ITEM_QUERIES; i++)
             #pragma unroll
-            for (int j = 0; j < CHUNK; j++) {
+            for (int j = 0; j < QUERY_CHUNK; j++) {
                 sum[i][j] = before[i][j] = 0.0f;
                 if (add && query + i < count && j0 + j < ITEM_CHANNELS) before[i][j] = to[(query + i) * stride + CHANNEL(j0 + j)];
             }
@@ -177,7 +190,7 @@ inline void store_queries(__local const float *gradient, __local const float *ke
             for (int own = 0; own < ITEM_OWN; own++)
                 load_vector(gradient + PRODUCT_ROW(t / ITEM_OWN, own) * OTHER_PITCH + query, ITEM_QUERIES, a[own]);
             #pragma unroll
-            for (int j = 0; j < CHUNK; j++) {
+            for (int j = 0; j < QUERY_CHUNK; j++) {
                 if (j0 + j >= ITEM_CHANNELS) break;
                 float b[ITEM_OWN];
                 load_vector(keys + CHANNEL(j0 + j) * OWN_PITCH + t, ITEM_OWN, b);
@@ -190,13 +203,13 @@ inline void store_queries(__local const float *gradient, __local const float *ke
         #pragma unroll
         for (int i = 0; i < ITEM_QUERIES; i++)
             #pragma unroll
-            for (int j = 0; j < CHUNK; j++)
+            for (int j = 0; j < QUERY_CHUNK; j++)
                 if (query + i < count && j0 + j < ITEM_CHANNELS && HAS_CHANNEL(j0 + j))
                     to[(query + i) * stride + lane + (j0 + j) * LANES] = fma(sum[i][j], factor, before[i][j]);
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(LANES, 2 * ROWS, 1)))
+SIMD16 __kernel __attribute__((reqd_work_group_size(LANES, 2 * ROWS, 1)))
 void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(const float, v), TENSOR(const float, lse),
                         TENSOR(const float, delta), TENSOR(const float, dout), TENSOR(float, dq), TENSOR(float, dk), TENSOR(float, dv),
                         const int tokens, const int stride, const int gradient_stride, const int heads, const float scale, const int own_span,
@@ -205,7 +218,8 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
     __local float owned[2][HEAD * OWN_PITCH] __attribute__((aligned(16)));    // K and V, or Q and dO: [channel][token]
     __local float others[2][HEAD * OTHER_PITCH] __attribute__((aligned(16))); // Q and dO, or K and V
     __local float products[2][OWN * OTHER_PITCH] __attribute__((aligned(16))); // P and dS: [owned][other]
-    __local float minus_lse[QUERIES], minus_lse_rest[QUERIES], deltas[QUERIES];
+    __local float minus_lse[QUERIES] __attribute__((aligned(16))), minus_lse_rest[QUERIES] __attribute__((aligned(16)));
+    __local float deltas[QUERIES] __attribute__((aligned(16)));
     const int lane = get_local_id(0), half_row = get_local_id(1), item = half_row * LANES + lane;
     const int part = half_row / ROWS, row = half_row % ROWS, other_tile = lane * ITEM_OTHERS; // part: which half
     const int slice = GROUP_ID(0), head = GROUP_ID(1), own_first = slice * own_span, own_last = min(own_first + own_span, tokens);
@@ -256,27 +270,35 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
                 #pragma unroll
                 for (int j = 0; j < ITEM_OTHERS; j++) sum[i][j] = 0.0f;
             add_products(owned[part] + row * ITEM_OWN, others[part] + other_tile, sum);
+            const int tile_query = QUERY(row * ITEM_OWN, other_tile);
             __local float *weight = products[0] + other_tile, *gradient = products[1] + other_tile;
             if (part == 0) {
+                float high[TILE_QUERIES], rest[TILE_QUERIES];
+                load_vector(minus_lse + tile_query, TILE_QUERIES, high);
+                load_vector(minus_lse_rest + tile_query, TILE_QUERIES, rest);
                 #pragma unroll
-                for (int i = 0; i < ITEM_OWN; i++)
+                for (int i = 0; i < ITEM_OWN; i++) {
                     #pragma unroll
                     for (int j = 0; j < ITEM_OTHERS; j++) {
-                        const int query = QUERY(row * ITEM_OWN + i, other_tile + j);
                         const bool inside = own_tile + i < own_last && other + other_tile + j < other_last;
-                        const float power = sum[i][j] + minus_lse[query] + minus_lse_rest[query];
-                        weight[PRODUCT_ROW(row, i) * OTHER_PITCH + j] = inside ? EXP2(power) : 0.0f;
+                        const float power = sum[i][j] + high[QUERY(i, j)] + rest[QUERY(i, j)];
+                        sum[i][j] = inside ? EXP2(power) : 0.0f;
                     }
+                    store_vector(sum[i], ITEM_OTHERS, weight + PRODUCT_ROW(row, i) * OTHER_PITCH);
+                }
             }
             barrier(CLK_LOCAL_MEM_FENCE);
             if (part == 1) {
+                float query_delta[TILE_QUERIES];
+                load_vector(deltas + tile_query, TILE_QUERIES, query_delta);
                 #pragma unroll
-                for (int i = 0; i < ITEM_OWN; i++)
+                for (int i = 0; i < ITEM_OWN; i++) {
+                    float p[ITEM_OTHERS];
+                    load_vector(weight + PRODUCT_ROW(row, i) * OTHER_PITCH, ITEM_OTHERS, p);
                     #pragma unroll
-                    for (int j = 0; j < ITEM_OTHERS; j++) {
-                        const int at = PRODUCT_ROW(row, i) * OTHER_PITCH + j;
-                        gradient[at] = weight[at] * (sum[i][j] - deltas[QUERY(row * ITEM_OWN + i, other_tile + j)]);
-                    }
+                    for (int j = 0; j < ITEM_OTHERS; j++) sum[i][j] = p[j] * (sum[i][j] - query_delta[QUERY(i, j)]);
+                    store_vector(sum[i], ITEM_OTHERS, gradient + PRODUCT_ROW(row, i) * OTHER_PITCH);
+                }
             }
             barrier(CLK_LOCAL_MEM_FENCE);
 
@@ -292,20 +314,24 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
             barrier(CLK_LOCAL_MEM_FENCE);
         }
 #if PASS == BACKWARD_QUERIES
-        // the second half's sums go to the first by way of `others`, free by now: [owned][channel]
-        __local float *sums = (__local float *)others + row * ITEM_OWN * HEAD + lane;
+        // the second half's sums go to the first by way of `others`, free by now: [channel][owned]
+        __local float *sums = (__local float *)others + row * ITEM_OWN;
         #pragma unroll
-        for (int i = 0; i < ITEM_OWN; i++)
+        for (int j = 0; j < ITEM_CHANNELS; j++) {
+            float of_channel[ITEM_OWN];
             #pragma unroll
-            for (int j = 0; j < ITEM_CHANNELS; j++)
-                if (part == 1 && HAS_CHANNEL(j)) sums[i * HEAD + j * LANES] = total[i][j];
+            for (int i = 0; i < ITEM_OWN; i++) of_channel[i] = total[i][j];
+            if (part == 1 && HAS_CHANNEL(j)) store_vector(of_channel, ITEM_OWN, sums + CHANNEL(j) * OWN_PITCH);
+        }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (part == 0) {
             #pragma unroll
-            for (int i = 0; i < ITEM_OWN; i++)
+            for (int j = 0; j < ITEM_CHANNELS; j++) {
+                float of_channel[ITEM_OWN];
+                load_vector(sums + CHANNEL(j) * OWN_PITCH, ITEM_OWN, of_channel);
                 #pragma unroll
-                for (int j = 0; j < ITEM_CHANNELS; j++)
-                    if (HAS_CHANNEL(j)) total[i][j] += sums[i * HEAD + j * LANES];
+                for (int i = 0; i < ITEM_OWN; i++) total[i][j] += of_channel[i];
+            }
             store_own(total, own_tile, own_last - own_tile, lane, scale * M_LN2_F, shift > 0, dq, gradient_stride);
         }
         barrier(CLK_LOCAL_MEM_FENCE);

@@ -116,8 +116,8 @@ static inline vfloat spread(__global const float *p)
 
 // rows: feature pixels of all samples, in chunks of `chunk`. dx may be dy. Groups (ceil(channels / (VEC * LANES)), ceil(chunks /
 // ROW_ITEMS), 1).
-ROWS_KERNEL injector_chunks(const int rows, const int channels, const int chunk, TENSOR(const float, x), TENSOR(const float, dy),
-                            TENSOR(const float, weights), TENSOR(const float, planes), TENSOR(float, dx), TENSOR(float, partials))
+SIMD16 ROWS_KERNEL injector_chunks(const int rows, const int channels, const int chunk, TENSOR(const float, x), TENSOR(const float, dy),
+                                   TENSOR(const float, weights), TENSOR(const float, planes), TENSOR(float, dx), TENSOR(float, partials))
 {
     const int first = (GROUP_ID(0) * LANES + get_local_id(0)) * VEC, which = GROUP_ID(1) * ROW_ITEMS + get_local_id(1);
     const int start = which * chunk, end = min(rows, start + chunk), q = first % AREA;

@@ -122,8 +122,13 @@ static backward_kernel backward_cpu(ops *o, const backward_call *a, backward_pas
 
 // Block sizes of cl/attention_gpu_backward.cl.
 typedef struct backward_tile {
-    size_t own, others, lanes;
+    size_t own, others, lanes, item_own;
 } backward_tile;
+
+static size_t backward_rows(const backward_tile *t)
+{
+    return 2 * t->own / t->item_own;
+}
 
 static size_t backward_local_bytes(const backward_tile *t, size_t head_size)
 {
@@ -132,24 +137,32 @@ static size_t backward_local_bytes(const backward_tile *t, size_t head_size)
     return sizeof(float) * (2 * head_size * (t->own + PAD + others) + 2 * t->own * others + QUERY_VALUES * queries);
 }
 
+// The first that the device has room for, or the last.
+static backward_tile backward_choose_tile(const device_info *device, size_t head_size)
+{
+    static const backward_tile tiles[] = {{32, 32, 8, 4}, {16, 32, 16, 4}, {16, 32, 8, 4}, {16, 16, 16, 4},
+                                          {16, 16, 8, 4}, {8, 16, 8, 4},   {8, 8, 8, 4}};
+    // Intel's registers hold 64 floats of an item: 2 tokens and at most 5 channels keep it in them, up to heads of 80.
+    static const backward_tile intel_tiles[] = {{32, 32, 8, 2}, {16, 32, 8, 2}, {8, 16, 8, 2}},
+                               intel_wide_tiles[] = {{16, 32, 16, 2}, {16, 16, 16, 2}, {4, 16, 16, 2}};
+    const bool intel = strstr(device->vendor, "Intel"), wide = head_size > 40;
+    const backward_tile *t = !intel ? tiles : wide ? intel_wide_tiles : intel_tiles;
+    const size_t count = intel ? sizeof intel_tiles / sizeof *intel_tiles : sizeof tiles / sizeof *tiles;
+    const size_t most_items = smaller(device->max_work_group, 256);
+    size_t i = 0;
+    while (i + 1 < count &&
+           (backward_rows(&t[i]) * t[i].lanes > most_items || backward_local_bytes(&t[i], head_size) > device->local_memory))
+        i++;
+    return t[i];
+}
+
 static backward_kernel backward_gpu(ops *o, const backward_call *a, backward_pass pass)
 {
-    // best first; the last one is for devices that offer the least
-    static const backward_tile tiles[] = {{32, 32, 8}, {16, 32, 16}, {16, 32, 8}, {16, 16, 16}, {16, 16, 8}, {8, 16, 8}, {8, 8, 8}};
-    enum { TILES = sizeof tiles / sizeof *tiles };
-    const device_info *device = context_device(o->ctx);
-    const size_t item_own = strstr(device->vendor, "Intel") ? 2 : 4; // Intel's registers hold 64 floats of an item
-    const size_t head_size = (size_t)a->head_size, most_items = smaller(device->max_work_group, 256);
-    size_t i = 0, rows = tiles[0].own / item_own;
-    while (i + 1 < TILES && (2 * rows * tiles[i].lanes > most_items || backward_local_bytes(&tiles[i], head_size) > device->local_memory)) {
-        i++;
-        rows = tiles[i].own / item_own;
-    }
-    const backward_tile *t = &tiles[i];
+    const backward_tile t = backward_choose_tile(context_device(o->ctx), (size_t)a->head_size);
     kernel *k = kernel_get(o->ctx, "attention_gpu_backward", "attention_backward",
                            "-DHEAD=%d -DEXACT=%d -DPASS=%d -DOWN=%zu -DOTHERS=%zu -DLANES=%zu -DITEM_OWN=%zu", a->head_size, o->exact,
-                           (int)pass, t->own, t->others, t->lanes, item_own);
-    return (backward_kernel){k, t->own, t->lanes, 2 * rows};
+                           (int)pass, t.own, t.others, t.lanes, t.item_own);
+    return (backward_kernel){k, t.own, t.lanes, backward_rows(&t)};
 }
 
 static backward_kernel backward_generic(ops *o, const backward_call *a, backward_pass pass)
