@@ -17,11 +17,11 @@ static int run_counted(const char *variants, size_t budget)
     char command[1024];
     const char *counter = getenv("IDM_BUFFER_COUNTER");
     if (!counter) fail_msg("IDM_BUFFER_COUNTER is not set");
-    (void)snprintf(
-        command, sizeof command,
-        "rm -f trace.txt && ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 IDM_BUFFER_COUNT=trace.txt LD_PRELOAD='%s' \"$IDM\" reconstruct "
-        "grey.png --out out " TINY " --set device.variants=%s --set device.gemm=own --set memory.budget=%zu",
-        counter, variants, budget);
+    (void)snprintf(command, sizeof command,
+                   "rm -f trace.txt && ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 IDM_BUFFER_COUNT=trace.txt LD_PRELOAD='%s' "
+                   "\"$IDM\" reconstruct "
+                   "grey.png --out out " TINY " --set device.variants=%s --set device.gemm=own --set memory.budget=%zu",
+                   counter, variants, budget);
     return cli_run(command);
 }
 
