@@ -211,7 +211,7 @@ static void test_training(void **state)
     assert_int_equal(tensor_file_read_f32(r.file, entry, losses), IDM_OK);
     for (size_t i = 0; i < entry->count; i++) {
         trainer_state s;
-        trainer_step(r.trainer, r.g.m.x, NULL, r.g.m.perm, rate);
+        trainer_step(r.trainer, r.g.m.x, r.g.m.y, r.g.m.perm, rate);
         if (trainer_read(r.trainer, &s) != IDM_OK) fail_msg("%s", idm_message());
         if (fabs(s.loss - losses[i]) > 1e-4 * losses[i]) fail_msg("loss %zu: %.8f, not %.8f", i, (double)s.loss, (double)losses[i]);
         s.loss = 0;
