@@ -19,7 +19,7 @@ resume() {
     "$idm" train -q --resume "$folder/$1" >/dev/null &
     pid=$!
 }
-has_checkpoint() { compgen -G "$folder/$1/step_*" >/dev/null; }
+has_checkpoint() { compgen -G "$folder/$1/step_*[0-9]" >/dev/null; }
 same() { # RUN RUN STEP
     local file
     for file in weights.safetensors optimizer.safetensors; do cmp "$folder/$1/step_$3/$file" "$folder/$2/step_$3/$file"; done
