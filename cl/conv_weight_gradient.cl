@@ -24,7 +24,7 @@ ROWS_KERNEL weight_gradient_merge(const int rows, const int vectors, const int b
 }
 
 // y [ceil(rows / CHUNK)][channels] = sums of CHUNK rows of x [rows][channels]. Groups (ceil(channels / (VEC * SPAN * LANES)), ceil(chunks / ROW_ITEMS)).
-ROWS_KERNEL column_sums(const int rows, const int channels, TENSOR(const float, x), TENSOR(float, y))
+ROWS_KERNEL bias_partials(const int rows, const int channels, TENSOR(const float, x), TENSOR(float, y))
 {
     const int channel = (GROUP_ID(0) * LANES + get_local_id(0)) * SPAN * VEC, chunk = GROUP_ID(1) * ROW_ITEMS + get_local_id(1);
     const int count = min(CHUNK, rows - chunk * CHUNK);

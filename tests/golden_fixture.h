@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "eval/camera.h"
 #include "eval/session.h"
-#include "io/measurement.h"
 #include "synthetic.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -58,24 +58,12 @@ static inline void golden_make_weights(golden *g, const tensor_file *file)
     weights_free(w);
 }
 
-static inline idm_operator golden_operator(const golden *g)
-{
-    const measurement *m = &g->m;
-    return (idm_operator){.height = m->height,
-                          .width = m->width,
-                          .block_size = m->block,
-                          .measurements = m->measurements,
-                          .cs_ratio = m->cs_ratio,
-                          .phi = m->phi,
-                          .perm = m->perm};
-}
-
 // y as the truth began from it, in double precision. The loss has kinks: a pixel whose residual changes its sign by a rounding of y moves
 // the losses of later steps by 1e-4.
 static inline void golden_measure(golden *g)
 {
     measurement *m = &g->m;
-    const idm_operator op = golden_operator(g);
+    const idm_operator op = camera_operator_of(&g->m);
     const size_t pixels = (size_t)m->height * (size_t)m->width, block = (size_t)m->block * (size_t)m->block;
     m->y = malloc((size_t)m->count * pixels / block * (size_t)m->measurements * sizeof *m->y);
     assert_non_null(m->y);
@@ -136,7 +124,7 @@ static inline idm_session *golden_session(const golden *g, const golden_setting 
 // What the session makes of the golden's measurements; the caller's to free().
 static inline float *golden_reconstruct(const golden *g, idm_session *session)
 {
-    const idm_operator op = golden_operator(g);
+    const idm_operator op = camera_operator_of(&g->m);
     float *out = malloc(g->count * sizeof *out);
     assert_non_null(out);
     if (idm_session_reconstruct(session, &op, g->m.y, g->m.count, out, NULL, NULL) != IDM_OK) fail_msg("%s", idm_message());

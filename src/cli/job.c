@@ -87,7 +87,7 @@ static idm_status probe(job *j, int side, double *seconds)
 // From growing squares, no larger than the largest picture: until one takes long enough to be timed, or a fair part of the whole.
 static idm_status predict(job *j)
 {
-    static const double worth_measuring = 2e10, long_enough = 0.4;
+    static const double worth_measuring = 2e10, long_enough = 0.1;
     static const int largest_probe = 256;
     if (j->total < worth_measuring) return IDM_OK;
     double seconds;

@@ -6,7 +6,7 @@
 #include "cli/progress.h"
 #include "core/files.h"
 #include "eval/evaluate.h"
-#include "eval/forecast.h"
+#include "tune/forecast.h"
 
 typedef struct job {
     const cli_call *call;

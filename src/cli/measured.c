@@ -3,24 +3,14 @@
 #include "cli/interrupt.h"
 #include "core/files.h"
 #include "core/text.h"
-
-idm_operator measured_operator(const measurement *m)
-{
-    return (idm_operator){.height = m->height,
-                          .width = m->width,
-                          .block_size = m->block,
-                          .measurements = m->measurements,
-                          .cs_ratio = m->cs_ratio,
-                          .phi = m->phi,
-                          .perm = m->perm};
-}
+#include "eval/camera.h"
 
 idm_status given_operator_open(given_operator *g, const char *path)
 {
     *g = (given_operator){.path = path};
     if (!path || !files_exists(path)) return IDM_OK;
     IDM_TRY(measurement_load_operator(path, &g->file));
-    g->op = measured_operator(&g->file);
+    g->op = camera_operator_of(&g->file);
     g->made = true;
     return IDM_OK;
 }

@@ -21,9 +21,6 @@ idm_status given_operator_open(given_operator *g, const char *path);
 idm_status given_operator_save(given_operator *g, idm_operator *own);
 void given_operator_close(given_operator *g);
 
-// The operator of a measurement, a view of its arrays.
-idm_operator measured_operator(const measurement *m);
-
 // The value of --tile; 0: not given.
 idm_status measured_tile(const cli_call *call, int *tile);
 

@@ -3,6 +3,7 @@
 #include "cli/job.h"
 #include "cli/measured.h"
 #include "cli/save.h"
+#include "eval/camera.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +116,7 @@ static idm_status reconstruct_source(reconstructing *r, size_t i, const source *
         return evaluate_picture(r->job.session, &s->picture, files_name(r->job.inputs.paths[i]), op, r->tile, progress_report, bar, result);
     }
     const measurement *m = &s->measurement;
-    const idm_operator op = measured_operator(m);
+    const idm_operator op = camera_operator_of(m);
     const size_t blocks = (size_t)m->height * (size_t)m->width / ((size_t)m->block * (size_t)m->block);
     const float *y = m->y + (size_t)(index * tiling_count(&s->tiling)) * blocks * (size_t)m->measurements;
     uint8_t *truth = truth_of(s, index);

@@ -4,6 +4,7 @@
 #include "cli/interrupt.h"
 #include "cli/measured.h"
 #include "core/text.h"
+#include "eval/camera.h"
 #include "eval/session.h"
 #include <math.h>
 #include <stdlib.h>
@@ -34,7 +35,7 @@ static idm_status reconstruct(verification *v, const idm_config *config)
     char text[256];
     session_describe(session, text, sizeof text);
     cli_note(v->call, "%s", text);
-    const idm_operator op = measured_operator(&v->m);
+    const idm_operator op = camera_operator_of(&v->m);
     if (v->m.x) idm_measure(&op, v->m.x, v->m.count, v->m.y);
     const idm_status status = idm_session_reconstruct(session, &op, v->m.y, v->m.count, v->out, NULL, NULL);
     if (v->call->profile) context_profile_print(session_context(session), stderr);

@@ -64,3 +64,14 @@ idm_status camera_operator(const camera *c, int height, int width, const char *n
     operator_permutation(c->seed, name, op->perm, (int)pixels);
     return IDM_OK;
 }
+
+idm_operator camera_operator_of(const measurement *m)
+{
+    return (idm_operator){.height = m->height,
+                          .width = m->width,
+                          .block_size = m->block,
+                          .measurements = m->measurements,
+                          .cs_ratio = m->cs_ratio,
+                          .phi = m->phi,
+                          .perm = m->perm};
+}

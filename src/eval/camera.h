@@ -2,6 +2,7 @@
 #ifndef EVAL_CAMERA_H
 #define EVAL_CAMERA_H
 
+#include "io/measurement.h"
 #include <idm/idm.h>
 
 typedef struct camera {
@@ -18,5 +19,8 @@ void camera_close(camera *c);
 
 // As idm_session_operator.
 idm_status camera_operator(const camera *c, int height, int width, const char *name, idm_operator *op);
+
+// The operator that a measurement was made by, a view of its arrays.
+idm_operator camera_operator_of(const measurement *m);
 
 #endif

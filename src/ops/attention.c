@@ -143,11 +143,12 @@ static backward_tile backward_choose_tile(const device_info *device, size_t head
     static const backward_tile tiles[] = {{32, 32, 8, 4}, {16, 32, 16, 4}, {16, 32, 8, 4}, {16, 16, 16, 4},
                                           {16, 16, 8, 4}, {8, 16, 8, 4},   {8, 8, 8, 4}};
     // Intel's registers hold 64 floats of an item: 2 tokens and at most 5 channels keep it in them, up to heads of 80.
-    static const backward_tile intel_tiles[] = {{32, 32, 8, 2}, {16, 32, 8, 2}, {8, 16, 8, 2}},
-                               intel_wide_tiles[] = {{16, 32, 16, 2}, {16, 16, 16, 2}, {4, 16, 16, 2}};
+    enum { INTEL_TILES = 3 };
+    static const backward_tile intel_tiles[2][INTEL_TILES] = {{{32, 32, 8, 2}, {16, 32, 8, 2}, {8, 16, 8, 2}},
+                                                              {{16, 32, 16, 2}, {16, 16, 16, 2}, {4, 16, 16, 2}}};
     const bool intel = strstr(device->vendor, "Intel"), wide = head_size > 40;
-    const backward_tile *t = !intel ? tiles : wide ? intel_wide_tiles : intel_tiles;
-    const size_t count = intel ? sizeof intel_tiles / sizeof *intel_tiles : sizeof tiles / sizeof *tiles;
+    const backward_tile *t = intel ? intel_tiles[wide] : tiles;
+    const size_t count = intel ? INTEL_TILES : sizeof tiles / sizeof *tiles;
     const size_t most_items = smaller(device->max_work_group, 256);
     size_t i = 0;
     while (i + 1 < count &&

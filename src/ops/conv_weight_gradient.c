@@ -137,7 +137,7 @@ void bias_gradient(ops *o, tensor dy, tensor dbias)
     while (g.vectors % span != 0) span--;
     g.w.groups[0] = ceil_div((size_t)g.vectors, (size_t)span * (size_t)g.lanes);
     g.w.groups[1] = ceil_div((size_t)chunks, (size_t)g.row_items);
-    kernel *k = kernel_get(o->ctx, "conv_weight_gradient", "column_sums", "%s -DCHUNK=%d -DSPAN=%d", g.options, CHUNK, span);
+    kernel *k = kernel_get(o->ctx, "conv_weight_gradient", "bias_partials", "%s -DCHUNK=%d -DSPAN=%d", g.options, CHUNK, span);
     LAUNCH(o->ctx, k, g.w, ((cost){(double)tensor_elements(dy), (double)tensor_bytes(dy) + (double)tensor_bytes(sums)}), I(rows),
            I(channels), T(dy), T(sums));
     sum_columns(o, sums, 1, chunks, channels, true, dbias);

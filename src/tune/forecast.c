@@ -1,4 +1,4 @@
-#include "eval/forecast.h"
+#include "tune/forecast.h"
 
 #include <stdlib.h>
 #include <string.h>

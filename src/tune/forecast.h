@@ -1,7 +1,7 @@
 // How long planned work will take, kernel by kernel: what the plan counts for each, at the rate that a smaller run of the same network
 // measured for it. A picture's attention grows with the square of its pixels and the rest with the pixels, so one rate for all will not do.
-#ifndef EVAL_FORECAST_H
-#define EVAL_FORECAST_H
+#ifndef TUNE_FORECAST_H
+#define TUNE_FORECAST_H
 
 #include "opencl/context.h"
 
