@@ -4,6 +4,10 @@ Input: a folder made by list_kernels (kernels.tsv and the sources). Every distin
 choose it, and for SPIR-V. Each (kernel, options, target) is one check. It fails on: a compile error, a function that no library has, spilled
 registers or scratch memory, local memory above the vendor's limit, SIMD8 on Intel in groups of more than 8 items (too many registers for more).
 
+A compiler's start costs more than most kernels, so a run compiles many programs at once (join.py). Of each only the chosen kernels, but for
+every source's first: of the others a front end alone sees all, for errors and local memory, which would keep a driver from building the program.
+What fails among others is compiled again as a driver would, whole and by itself, and only that counts.
+
 Printed per kernel and target: registers an item (Intel: the SIMD width), and occupancy: threads of the multiprocessor (AMD: of the SIMD, as
 the compiler says) that can be resident, from registers, local memory and group size.
 """
@@ -11,6 +15,7 @@ import argparse
 import collections
 import concurrent.futures
 import glob
+import math
 import os
 import re
 import shutil
@@ -18,6 +23,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+
+import join
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KIB = 1024
@@ -111,20 +118,18 @@ def compile_nvidia(source, options, kernels, folder):
     reports = {}
     flags = ["-target", "nvptx64--nvidiacl", "-include", os.path.join(HERE, "nv_builtins.h"), "-Xclang", "-mlink-builtin-bitcode", "-Xclang",
              NVIDIA_LIBRARY]
+    # the same PTX for all: clang's differs in its .target alone
+    code, log = run(CLANG + flags + [f"-march={min(NVIDIA)}"] + options + ["-S", "-o", "k.ptx", source], folder)
+    if code:
+        return {(target, k): Report(first_error(log)) for target in NVIDIA for k in kernels}
+    with open(os.path.join(folder, "k.ptx")) as f:
+        ptx = f.read()
+    unresolved = re.findall(r"\.extern \.func.*?(\w+)\s*\n?\(", ptx, re.S)
+    if unresolved:
+        return {(target, k): Report(f"unresolved: {', '.join(unresolved)}") for target in NVIDIA for k in kernels}
+    if not ptxas():
+        return {(target, k): ptx_report(ptx, k) for target in NVIDIA for k in kernels}
     for target in NVIDIA:
-        code, log = run(CLANG + flags + [f"-march={target}"] + options + ["-S", "-o", "k.ptx", source], folder)
-        if code:
-            reports.update({(target, k): Report(first_error(log)) for k in kernels})
-            continue
-        with open(os.path.join(folder, "k.ptx")) as f:
-            ptx = f.read()
-        unresolved = re.findall(r"\.extern \.func.*?(\w+)\s*\n?\(", ptx, re.S)
-        if unresolved:
-            reports.update({(target, k): Report(f"unresolved: {', '.join(unresolved)}") for k in kernels})
-            continue
-        if not ptxas():
-            reports.update({(target, k): ptx_report(ptx, k) for k in kernels})
-            continue
         code, log = run([ptxas(), f"-arch={target}", "-v", "-o", "k.cubin", "k.ptx"], folder)
         found = nvidia_kernels(log)
         for k, items in kernels.items():
@@ -275,19 +280,87 @@ def compile_job(job):
             return {(target, k): Report("the compiler took over 240 s") for target in VENDORS[vendor] for k in kernels}
 
 
-def compile_all(jobs):
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return list(pool.map(compile_job, jobs))
+def local_bytes(ir):
+    """kernel -> bytes of its local memory, from LLVM's text"""
+    WIDTH = {"half": 2, "i16": 2, "i32": 4, "float": 4, "i64": 8, "double": 8, "ptr": 8}
+    found = collections.Counter()
+    for kernel, kind in re.findall(r"^@(\w+)\.\S+ = .*?addrspace\(3\) global ([^,]*) undef", ir, re.M):
+        found[kernel] += WIDTH[re.search(r"[a-z]\w+", kind)[0]] * math.prod(int(count) for count in re.findall(r"(\d+) x ", kind))
+    return found
+
+
+def front_end(vendor, text, folder):
+    """(whether a joined program compiles, {number of its part: problem} of local memory), of all its kernels."""
+    source = os.path.join(folder, "whole.cl")
+    with open(source, "w") as f:
+        f.write(text)
+    code, log = run(["clang-19", "-x", "cl", "-cl-std=CL1.2", "-O0", "-target", "spir64", "-S", "-emit-llvm", "-o", "whole.ll", source], folder)
+    if code:
+        return False, {}
+    with open(os.path.join(folder, "whole.ll")) as f:
+        sizes = local_bytes(f.read())
+    large = {join.number(kernel): local_problem(vendor, size) for kernel, size in sizes.items() if local_problem(vendor, size)}
+    return True, large
+
+
+def compile_joined(jobs, whole):
+    """Jobs of one vendor, and for each whether all kernels of its source are compiled -> what compile_job says of each."""
+    if len(jobs) == 1 and whole[0]:
+        return [compile_job(jobs[0])]
+    vendor, programs = jobs[0][0], []
+    for _, source, options, _ in jobs:
+        with open(source) as f:
+            programs.append((f.read(), options.split()))
+    kernels = {k + join.suffix(i): items for i, job in enumerate(jobs) for k, items in job[3].items()}
+    with tempfile.TemporaryDirectory() as folder:
+        compiles, large = (True, {}) if all(whole) else front_end(vendor, join.join(programs), folder)
+        if not compiles:
+            return [compile_job(job) for job in jobs]
+        chosen = [(text if every else join.without_other_kernels(text, job[3]), options)
+                  for (text, options), every, job in zip(programs, whole, jobs)]
+        source = os.path.join(folder, "joined.cl")
+        with open(source, "w") as f:
+            f.write(join.join(chosen))
+        reports = compile_job((vendor, source, "", kernels))
+    results = []
+    for i, job in enumerate(jobs):
+        result = {(target, k): reports[target, k + join.suffix(i)] for target in VENDORS[vendor] for k in job[3]}
+        if i in large or any(r.problem for r in result.values()):
+            result = compile_job(job)
+        if i in large:
+            result = {key: r if r.problem else Report(f"its program has a kernel with {large[i]}") for key, r in result.items()}
+        results.append(result)
+    return results
+
+
+def compile_runs(runs):
+    """runs: lists of (job, whether whole). The reports of each run's jobs, one list after the other."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [report for reports in pool.map(lambda run: compile_joined(*zip(*run)), runs) for report in reports]
+
+
+def make_runs(jobs):
+    JOINED = 24
+    met, vendors = set(), collections.defaultdict(list)
+    for job in jobs:
+        vendor, source = job[:2]
+        whole = vendor == SPIRV or (vendor, source) not in met or not shutil.which("clang-19")
+        met.add((vendor, source))
+        vendors[vendor].append((job, whole))
+    # neighbours cost alike: a run takes them from all over, so that none is long
+    return [mine[i :: -(-len(mine) // JOINED)] for mine in vendors.values() for i in range(-(-len(mine) // JOINED))]
 
 
 # ---- the gate
 
 
-def read_jobs(folder, missing):
-    """One job per vendor and program, from kernels.tsv."""
+def read_jobs(folder, missing, only):
+    """One job per vendor and program, from those lines of kernels.tsv that have all words of `only`."""
     kernels = collections.defaultdict(dict)
     with open(os.path.join(folder, "kernels.tsv")) as f:
         for line in f:
+            if not all(word in line for word in only):
+                continue
             vendor, file, kernel, options, local = line.rstrip("\n").split("\t")
             x, y, z = (int(n) for n in local.split(","))
             for v in (vendor, SPIRV):
@@ -313,9 +386,11 @@ def print_table(jobs, results):
         print(f"{items[row]:>5} {locals_.get(row, 0):>6}{cells}  {row[1]} {row[2]}")
 
 
-def check_kernels(folder, missing):
-    jobs = read_jobs(folder, missing)
-    results = compile_all(jobs)
+def check_kernels(folder, missing, only):
+    jobs = read_jobs(folder, missing, only)
+    runs = make_runs(jobs)
+    jobs = [job for run in runs for job, _ in run]
+    results = compile_runs(runs)
     print_table(jobs, results)
     passed = failed = 0
     for (_, source, options, _), reports in zip(jobs, results):
@@ -329,27 +404,34 @@ def check_kernels(folder, missing):
 
 def check_planted(missing):
     """The gate must find what is planted: each (defect, target) that goes unnoticed is a failure of the gate itself."""
-    planted = {"spill": ("spill", 1024), "unresolved": ("unresolved", 64), "local": ("local_memory", 64)}
+    # neighbour, in a run with others, is chosen, and the kernel beside it, which only a front end sees, is too large
+    planted = [[("spill", "spill", "", 1024)], [("unresolved", "unresolved", "", 64)],
+               [("local", "local_memory", "", 64), ("local", "neighbour", "-DSECOND=1", 64)]]
     cause = {"spill": "spill", "unresolved": "unresolved|undefined", "local": "local memory|shared data"}
-    jobs = [(vendor, os.path.join(HERE, "planted", file + ".cl"), "", {kernel: items})
-            for vendor in ("nvidia", "amd", "intel") if vendor not in missing for file, (kernel, items) in planted.items()]
+    runs = [[((vendor, os.path.join(HERE, "planted", file + ".cl"), options, {kernel: items}), i == 0)
+             for i, (file, kernel, options, items) in enumerate(run)]
+            for vendor in ("nvidia", "amd", "intel") if vendor not in missing for run in planted]
+    jobs = [job for run in runs for job, _ in run]
     passed = failed = 0
-    for (vendor, source, _, _), reports in zip(jobs, compile_all(jobs)):
-        for (target, _), r in reports.items():
+    for (vendor, source, _, _), reports in zip(jobs, compile_runs(runs)):
+        for (target, kernel), r in reports.items():
             defect = os.path.basename(source)[: -len(".cl")]
             if vendor == "nvidia" and not ptxas() and defect == "spill":
                 continue
             caught = r.problem is not None and re.search(cause[defect], r.problem, re.I) is not None
             passed += caught
             failed += not caught
-            print(f"{'caught' if caught else 'FAILED: not caught'} {target}: planted {defect}: {r.problem}")
+            print(f"{'caught' if caught else 'FAILED: not caught'} {target}: planted {defect}, {kernel}: {r.problem}")
     return passed, failed
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", help="made by list_kernels; without it only the planted defects are compiled")
-    folder = parser.parse_args().folder
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT",
+                        help="only kernels whose vendor, source, name and options, as in kernels.tsv, have this text, or all of several")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     missing = missing_tools()
     for vendor, tools in missing.items():
         print(f"not compiled for {vendor}: {tools} not installed")
@@ -357,7 +439,7 @@ def main():
         print("no ptxas (NVIDIA's CUDA toolkit): PTX is made, but NVIDIA's registers and spills are not checked")
     passed, failed = check_planted(missing)
     if folder:
-        more = check_kernels(folder, missing)
+        more = check_kernels(folder, missing, arguments.only)
         passed, failed = passed + more[0], failed + more[1]
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

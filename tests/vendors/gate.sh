@@ -1,7 +1,8 @@
 #!/bin/sh
-# tests/vendors/gate.sh [--install] [LIST_KERNELS]: compiles all kernels of the gpu and generic tables for NVIDIA, AMD and Intel GPUs and
-# SPIR-V with the vendors' compilers, as far as they are installed (--install: by apt first, Debian 12). See gate.py.
+# tests/vendors/gate.sh [--install] [LIST_KERNELS [--only TEXT]...]: compiles all kernels of the gpu and generic tables for NVIDIA, AMD and
+# Intel GPUs and SPIR-V with the vendors' compilers, as far as they are installed (--install: by apt first, Debian 12). See gate.py.
 # LIST_KERNELS: the program of that name in the build folder's tests/; without it the gate only tests itself on planted defects.
+# --only: those kernels whose vendor, source, name and options have TEXT, or all of several TEXTs.
 # Prints a table, the failures, and `N passed, N failed`; exit status 1 on any failure.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,5 +19,7 @@ fi
 [ $# -gt 0 ] || exec python3 "$here/gate.py"
 kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
-"$1" "$kernels"
-python3 "$here/gate.py" "$kernels"
+list_kernels=$1
+shift
+"$list_kernels" "$kernels"
+python3 "$here/gate.py" "$kernels" "$@"
