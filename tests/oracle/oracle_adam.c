@@ -24,18 +24,3 @@ double oracle_adam_step(const oracle_adam *a, double lr, int t, double scale, co
     }
     return norm;
 }
-
-void oracle_scaler_update(oracle_scaler *s, bool nonfinite, double growth, double backoff, int growth_interval)
-{
-    if (nonfinite) {
-        s->skipped++;
-        s->scale = (float)(s->scale * backoff);
-        s->good_steps = 0;
-        return;
-    }
-    s->step++;
-    if (++s->good_steps < growth_interval) return;
-    const float grown = (float)(s->scale * growth);
-    if (isfinite(grown)) s->scale = grown;
-    s->good_steps = 0;
-}

@@ -1,8 +1,7 @@
-// Adam as torch.optim.Adam, loss scaling as torch.amp.GradScaler, clipping as torch.nn.utils.clip_grad_norm_, in plain double precision.
+// Adam as torch.optim.Adam, clipping as torch.nn.utils.clip_grad_norm_, in plain double precision.
 #ifndef ORACLE_ADAM_H
 #define ORACLE_ADAM_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 // sqrt(1 - beta2^t) and lr / (1 - beta1^t)
@@ -16,13 +15,5 @@ typedef struct oracle_adam {
 // norm.
 double oracle_adam_step(const oracle_adam *a, double lr, int t, double scale, const float *g, size_t count, double *w, double *m, double *v,
                         double *average);
-
-typedef struct oracle_scaler {
-    float scale;
-    int good_steps, step, skipped;
-} oracle_scaler;
-
-// GradScaler.update after a step whose gradients were not finite, or were.
-void oracle_scaler_update(oracle_scaler *s, bool nonfinite, double growth, double backoff, int growth_interval);
 
 #endif
