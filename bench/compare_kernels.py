@@ -53,7 +53,7 @@ def ours(x, weight, height, width, c, out, taps):
     h, w = (height, width) if taps == 9 else (1, pixels)
     start, i = np.uint64(0), np.int32
     arguments = [buffer(x), start, buffer(panels), start, zeros, start] + [zeros, start] * 4 + [i(0), target, start]
-    arguments += [i(v) for v in (c, out, pixels, block, h, w, h, w, 1, 0, per_pass)]
+    arguments += [i(v) for v in (c, out, pixels, block, h, w, h, w, 1, 0, 0, per_pass)]
 
     def run():
         kernel(queue, (count, ceil_div(pixels, block)), (1, 1), *arguments)

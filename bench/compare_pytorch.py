@@ -40,6 +40,8 @@ golden = tensor_file.load(args.golden)
 meta = golden["__metadata__"]
 cfg = R.Config(tuple(int(c) for c in meta["channels"].split(",")), int(meta["heads"]), int(meta["groups"]), int(meta["steps"]), int(meta["block_size"]))
 size = args.size
+if size > min(golden["x"].shape[2:]):
+    parser.error(f"{args.golden} has no {size} x {size} pixels; give --size, or another golden (large)")
 x = torch.from_numpy(golden["x"][:1, :, :size, :size].copy())
 phi = torch.from_numpy(golden["phi"].copy())
 perm = R.hashed_permutation(size * size, 1)
