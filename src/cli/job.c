@@ -1,6 +1,7 @@
 #include "cli/job.h"
 
 #include "eval/session.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,10 +85,19 @@ static idm_status probe(job *j, int side, double *seconds)
     return status;
 }
 
-// From growing squares, no larger than the largest picture: until one takes long enough to be timed, or a fair part of the whole.
+// Whether a probe of twice the side is worth its time, 16 times this one's at most, and each is run twice: some seconds, and a small part
+// of a long job.
+static bool probe_again(const job *j, double seconds)
+{
+    static const double share = 0.02, least = 3, most = 20;
+    const double worth = fmin(fmax(share * j->seconds, least), most);
+    return 2 * 16 * seconds < worth && 16 * seconds < j->seconds;
+}
+
+// From growing squares, no larger than the largest picture.
 static idm_status predict(job *j)
 {
-    static const double worth_measuring = 2e10, long_enough = 0.1;
+    static const double worth_measuring = 2e10;
     static const int largest_probe = 256;
     if (j->total < worth_measuring) return IDM_OK;
     double seconds;
@@ -96,7 +106,7 @@ static idm_status predict(job *j)
         IDM_TRY(probe(j, side, &seconds));
         side *= 2;
         j->seconds = forecast_seconds(&j->forecast);
-    } while (seconds < long_enough && 16 * seconds < j->seconds && side <= largest_probe && side * side <= j->largest_pixels);
+    } while (probe_again(j, seconds) && side <= largest_probe && side * side <= j->largest_pixels);
     return IDM_OK;
 }
 
