@@ -36,13 +36,12 @@ static float *run_twice(const golden *g, idm_variants variants, double max_launc
     return out;
 }
 
-static void test_tiny(void **state)
+static void check_golden(const char *name)
 {
-    (void)state;
     static const idm_variants tables[] = {IDM_VARIANTS_CPU, IDM_VARIANTS_GPU, IDM_VARIANTS_GENERIC};
     static const double limits[] = {5, 0.1}; // ms; the last cuts nearly everything, whatever the device
     golden g;
-    golden_open(&g, "tiny");
+    golden_open(&g, name);
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
         long whole, cut = 0;
         float *want = run_twice(&g, tables[t], 100, &whole);
@@ -55,6 +54,18 @@ static void test_tiny(void **state)
         free(want);
     }
     golden_close(&g);
+}
+
+static void test_tiny(void **state)
+{
+    (void)state;
+    check_golden("tiny");
+}
+
+static void test_sharp(void **state)
+{
+    (void)state;
+    check_golden("sharp");
 }
 
 // Work of the published widths that takes longer than 5 ms.
@@ -157,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiny),
+        cmocka_unit_test(test_sharp),
         cmocka_unit_test(test_published_widths),
         cmocka_unit_test(test_training_operations),
     };
