@@ -63,7 +63,7 @@ static inline void golden_make_weights(golden *g, const tensor_file *file)
 static inline void golden_measure(golden *g)
 {
     measurement *m = &g->m;
-    const idm_operator op = camera_operator_of(&g->m);
+    const idm_operator op = camera_operator_of(m);
     const size_t pixels = (size_t)m->height * (size_t)m->width, block = (size_t)m->block * (size_t)m->block;
     m->y = malloc((size_t)m->count * pixels / block * (size_t)m->measurements * sizeof *m->y);
     assert_non_null(m->y);

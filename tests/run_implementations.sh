@@ -45,8 +45,8 @@ tolerance() { [ "$1" = sharp ] && echo 4e-6 || echo 2e-6; }
 
 # With oclgrind_uploads.c, which keeps oclgrind's shadow memory right. An interpreter: some thousand operations a second.
 no_findings() { # COMMAND...
-    local findings
-    findings=$(mktemp "$work/findings.XXXXXX")
+    local findings=$work/$BASHPID.findings
+    : >"$findings"
     IDM_CL_OPTIONS=-cl-opt-disable IDM_CACHE_DIR="$findings.cache" timeout 1200 oclgrind --data-races --uninitialized --check-api \
         --global-mem-size 1073741824 --log "$findings" \
         sh -c 'LD_PRELOAD=$0:$LD_PRELOAD exec "$@"' "$(dirname "$idm")/tests/liboclgrind_uploads.so" "$@" --device Oclgrind \

@@ -121,7 +121,7 @@ static void check_gradients(run *s)
     }
     // more than a slice of the pixels: 2048 on CPUs, 1024 elsewhere
     const int pixels = (s->o->table.gemm == VARIANT_CPU ? 50 : 25) * PIXELS;
-    CHECK(s, "linear, gradient of w", s->o->table.gemm, check_gemm_backward_weight(s->o, pixels, c0, 16), "%d -> 16, %d pixels", c0,
+    CHECK(s, "linear, gradient of w", s->o->table.gemm, check_gemm_backward_weight(s->o, pixels, c0, 48), "%d -> 48, %d pixels", c0,
           pixels);
 }
 
