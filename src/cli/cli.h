@@ -74,9 +74,6 @@ void cli_json_number(cJSON *object, const char *name, double value);
 const char *cli_bytes_text(char out[32], double bytes);
 const char *cli_time_text(char out[32], double seconds);
 
-// Seconds of a clock that never jumps.
-double cli_clock(void);
-
 void help_overview(FILE *out);
 void help_print(FILE *out, const cli_command *command);
 
