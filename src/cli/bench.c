@@ -94,6 +94,8 @@ static idm_status run_parts(benchmark *b, ops *o, bench_settings *s)
     if (wanted(b, "ops")) {
         const double now = stopwatch_clock();
         s->deadline = cli_value(b->call, "only") ? b->deadline : now + 0.5 * (b->deadline - now);
+        s->flops = b->ceilings.flops;
+        s->bandwidth = b->ceilings.bandwidth;
         cJSON_AddArrayToObject(b->report, "ops");
         IDM_TRY(bench_ops(o, s, bench_report_op, b));
     }

@@ -266,7 +266,7 @@ typedef struct bench {
     bench_visitor *visit;
     void *user;
     sensing a;
-    int left; // rows, to share what is left of the time
+    double left; // sum of the weights of the rows to come
     idm_status status;
 } bench;
 
@@ -281,30 +281,31 @@ static void run_once(void *user)
     context *ctx = t->c->o->ctx;
     const arena_mark mark = arena_save(ctx, POOL_ACTIVATIONS);
     t->run(t->c);
+    t->c->preparing = false;
     arena_release(ctx, POOL_ACTIVATIONS, mark);
 }
 
-// Memory exactly as large as the operation takes; its operands pseudo-random values.
+// Memory exactly as large as the operation takes; its operands pseudo-random values. The next run is the one that prepares.
 static idm_status prepare(timed *t)
 {
     context *ctx = t->c->o->ctx;
     const arena_mark activations = arena_save(ctx, POOL_ACTIVATIONS), derived = arena_save(ctx, POOL_DERIVED);
-    t->c->preparing = true;
-    context_plan_begin(ctx);
-    run_once(t);
-    arena_release(ctx, POOL_DERIVED, derived);
-    t->c->w = (weight){0};
-    IDM_TRY(context_plan_commit(ctx));
-    for (int round = 0; round < 2; round++) { // the first finds the operands' places, the second works on what is there then
+    for (int round = 0; round < 2; round++) { // how much, then where
+        t->c->preparing = true;
+        if (round == 0) context_plan_begin(ctx);
+        else context_set_dry(ctx, true);
         t->run(t->c);
-        for (int i = 0; round == 0 && i < arena_slabs(ctx, POOL_ACTIVATIONS); i++) {
-            const tensor all = arena_slab(ctx, POOL_ACTIVATIONS, i);
-            if (tensor_given(all)) ceilings_fill(t->c->o, all);
+        context_set_dry(ctx, false);
+        for (int i = 0; round == 1 && i < arena_slabs(ctx, POOL_ACTIVATIONS); i++) {
+            const tensor operands = arena_slab(ctx, POOL_ACTIVATIONS, i);
+            if (tensor_given(operands)) ceilings_fill(t->c->o, operands);
         }
         arena_release(ctx, POOL_ACTIVATIONS, activations);
+        arena_release(ctx, POOL_DERIVED, derived);
+        t->c->w = (weight){0};
+        if (round == 0) IDM_TRY(context_plan_commit(ctx));
     }
-    t->c->preparing = false;
-    return context_finish(ctx);
+    return context_status(ctx);
 }
 
 static void count(timed *t, bench_row *row)
@@ -315,7 +316,6 @@ static void count(timed *t, bench_row *row)
     context_plan_begin(ctx);
     t->c->preparing = true; // so that layouts are counted as kept
     run_once(t);
-    t->c->preparing = false;
     context_reset_cost(ctx);
     run_once(t);
     const cost counted = context_cost(ctx);
@@ -326,17 +326,26 @@ static void count(timed *t, bench_row *row)
     row->bytes = counted.bytes;
 }
 
+// A row's part of the time: as its runs are long, and something for laying out memory.
+static double weight_of(const bench *b, const bench_row *row)
+{
+    return row->flops / b->settings->flops + row->bytes / b->settings->bandwidth + 0.02;
+}
+
 static void measure(bench *b, timed *t, bench_row *row)
 {
+    static const double quick = 0.1; // gets its run although the time is over
     context *ctx = b->o->ctx;
-    const double now = stopwatch_clock(), share = (b->settings->deadline - now) / (b->left > 0 ? b->left : 1);
-    if (now >= b->settings->deadline) {
+    const double weight = weight_of(b, row), now = stopwatch_clock();
+    const double share = fmax(fmin(1, weight / b->left) * (b->settings->deadline - now), weight < quick ? quick : 0);
+    b->left -= weight;
+    if (share <= 0) {
         row->failure = "no time left";
         return;
     }
     const arena_mark derived = arena_save(ctx, POOL_DERIVED);
     idm_status status = prepare(t);
-    if (status == IDM_OK) status = stopwatch_measure(ctx, run_once, t, share, b->settings->deadline, &row->time);
+    if (status == IDM_OK) status = stopwatch_measure(ctx, run_once, t, 0.75 * share, now + 1.25 * share, &row->time);
     arena_release(ctx, POOL_DERIVED, derived);
     if (status == IDM_OK) return;
     row->failure = idm_message();
@@ -355,7 +364,6 @@ static void add_row(bench *b, const char *name, variant v, operation *run, const
     if (c.stride == 0) c.stride = 1;
     count(&t, &row);
     if (!context_dry(b->o->ctx)) measure(b, &t, &row);
-    b->left--;
     b->status = context_status(b->o->ctx);
     b->visit(b->user, &row);
 }
@@ -475,10 +483,10 @@ static idm_status push_operator(bench *b)
     return b->status == IDM_OK ? context_status(b->o->ctx) : b->status;
 }
 
-static void count_row(void *user, const bench_row *row)
+static void add_weight(void *user, const bench_row *row)
 {
-    (void)row;
-    ++*(int *)user;
+    bench *b = user;
+    b->left += weight_of(b, row);
 }
 
 static void add_all(bench *b)
@@ -493,15 +501,13 @@ idm_status bench_ops(ops *o, const bench_settings *settings, bench_visitor *visi
     bench b = {.o = o, .settings = settings, .visit = visit, .user = user};
     const arena_mark mark = arena_save(o->ctx, POOL_OPERATOR);
     idm_status status = push_operator(&b);
-    if (status == IDM_OK && !context_dry(o->ctx)) { // how many there are
+    if (status == IDM_OK && !context_dry(o->ctx)) {
         bench counting = b;
-        int rows = 0;
-        counting.visit = count_row;
-        counting.user = &rows;
+        counting.visit = add_weight;
+        counting.user = &b;
         context_set_dry(o->ctx, true);
         add_all(&counting);
         context_set_dry(o->ctx, false);
-        b.left = rows;
     }
     if (status == IDM_OK) add_all(&b);
     arena_release(o->ctx, POOL_OPERATOR, mark);

@@ -12,8 +12,9 @@ enum { BENCH_WORKLOAD = 1 };
 typedef struct bench_settings {
     model_sizes sizes;
     double cs_ratio;
-    int side;                 // of the picture: a multiple of the block and of 4
-    double seconds, deadline; // for all operations; of stopwatch_clock()
+    int side;                // of the picture: a multiple of the block and of 4
+    double flops, bandwidth; // what the device reaches, to share the time out: slow operations get as many runs as quick ones
+    double deadline;         // of stopwatch_clock(), for all operations
 } bench_settings;
 
 typedef struct bench_row {
@@ -31,7 +32,7 @@ typedef void bench_visitor(void *user, const bench_row *row);
 int bench_max_channels(const model_sizes *sizes);
 
 // All rows, forward, then backward, then the optimiser; in a dry context only counted. Float32, batch 1. Weights are kept in the layout
-// that kernels read, as where memory is plenty. What does not fit the device's memory is a failed row; a device that fails ends it.
+// that kernels read, as where memory is plenty. What fails, on a small device for want of memory, is a failed row.
 idm_status bench_ops(ops *o, const bench_settings *settings, bench_visitor *visit, void *user);
 
 #endif
