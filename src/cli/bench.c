@@ -1,8 +1,9 @@
 // `idm bench`
 #include "cli/bench.h"
 
+#include "cli/interrupt.h"
 #include "core/files.h"
-#include "eval/session.h"
+#include "train/train.h"
 #include "tune/canary.h"
 #include <math.h>
 #include <stdlib.h>
@@ -91,44 +92,118 @@ static idm_status run_parts(benchmark *b, ops *o, bench_settings *s)
     if (b->planned) b->ceilings = (ceilings){.flops = b->planned->flops, .bandwidth = b->planned->bandwidth};
     else IDM_TRY(ceilings_measure(o, fmin(4, 0.1 * b->seconds), &b->ceilings));
     bench_report_ceilings(b);
-    if (wanted(b, "ops")) {
-        const double now = stopwatch_clock();
-        s->deadline = cli_value(b->call, "only") ? b->deadline : now + 0.5 * (b->deadline - now);
-        s->flops = b->ceilings.flops;
-        s->bandwidth = b->ceilings.bandwidth;
-        cJSON_AddArrayToObject(b->report, "ops");
-        IDM_TRY(bench_ops(o, s, bench_report_op, b));
-    }
+    if (!wanted(b, "ops")) return IDM_OK;
+    const double now = stopwatch_clock();
+    s->deadline = wanted(b, "network") ? now + 0.5 * (b->deadline - now) : b->deadline;
+    s->flops = b->ceilings.flops;
+    s->bandwidth = b->ceilings.bandwidth;
+    cJSON_AddArrayToObject(b->report, "ops");
+    IDM_TRY(bench_ops(o, s, bench_report_op, b));
+    return b->measured > 0 ? IDM_OK : status_fail(IDM_FAILED, "no operation could be measured: give more --seconds, or a smaller --size");
+}
+
+// Ceilings and operations, in a context of their own: the network then has all of the device's memory.
+static idm_status run_operations(benchmark *b, bench_settings *s)
+{
+    const idm_config *c = &b->call->config;
+    context *ctx;
+    ops o;
+    IDM_TRY(context_create(&b->device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &ctx));
+    idm_status status = ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, bench_max_channels(&s->sizes), &o);
+    if (status == IDM_OK) status = run_parts(b, &o, s);
+    if (b->call->profile && !b->planned) context_profile_print(ctx, stderr);
+    context_destroy(ctx);
+    return status;
+}
+
+static double roofline(const benchmark *b, idm_session *session)
+{
+    return b->planned ? roofline_seconds(session_context(session), b->planned) : NAN;
+}
+
+static idm_status run_network(benchmark *b, idm_session *session)
+{
+    trainer_options options = train_options(&b->call->config);
+    speed result;
+    options.height = options.width = b->side;
+    options.batch = b->batch;
+    cJSON_AddArrayToObject(b->report, "network");
+    const double left = fmax(b->deadline - stopwatch_clock(), 1); // a pass and an iteration are timed even if it is over
+    IDM_TRY(speed_forward(session, b->side, 0.2 * left, stopwatch_clock() + 0.3 * left, &result));
+    bench_report_network(b, &result, roofline(b, session));
+    IDM_TRY(speed_train(session, &options, fmax(b->deadline - stopwatch_clock(), 0), b->deadline, &result));
+    bench_report_network(b, &result, roofline(b, session));
+    if (b->call->profile && !b->planned) context_profile_print(session_context(session), stderr);
     return IDM_OK;
 }
 
-static idm_status run_on_device(benchmark *b)
+static idm_status run_all(benchmark *b)
 {
-    const idm_config *c = &b->call->config;
     bench_settings settings;
-    context *ctx;
-    ops o;
+    idm_session *session;
     IDM_TRY(find_settings(b, &settings));
-    if (!b->planned) IDM_TRY(canary_run(&b->device, c, &settings.sizes, settings.cs_ratio, true, say_checking, b));
+    if (!b->planned) IDM_TRY(canary_run(&b->device, &b->call->config, &settings.sizes, settings.cs_ratio, true, say_checking, b));
     b->deadline = stopwatch_clock() + b->seconds;
-    IDM_TRY(context_create(&b->device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &ctx));
-    idm_status status = ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, bench_max_channels(&settings.sizes), &o);
-    if (status == IDM_OK) status = run_parts(b, &o, &settings);
-    if (b->call->profile) context_profile_print(ctx, stderr);
-    context_destroy(ctx);
+    IDM_TRY(run_operations(b, &settings));
+    if (!wanted(b, "network")) return IDM_OK;
+    if (b->planned) IDM_TRY(session_open_dry(&b->call->config, &b->device, &session));
+    else IDM_TRY(idm_session_open(&b->call->config, &session));
+    const idm_status status = run_network(b, session);
+    idm_session_close(session);
     return status;
+}
+
+// ---- the command
+
+static idm_status keep(const char *path, cJSON *report)
+{
+    char *text = cJSON_Print(report);
+    if (!text) return status_fail(IDM_FAILED, "out of memory");
+    interrupt_hold();
+    const idm_status status = files_write_whole(path, text, strlen(text));
+    interrupt_release();
+    cJSON_free(text);
+    return status;
+}
+
+// The new report, or the file that stands for it.
+static idm_status make_report(benchmark *b)
+{
+    if (b->call->input_count > 0) return bench_compare_load(b->call->inputs[0], &b->report);
+    IDM_TRY(read_options(b));
+    IDM_TRY(run_all(b));
+    const char *out = cli_value(b->call, "out");
+    return out ? keep(out, b->report) : IDM_OK;
+}
+
+static idm_status check_call(const cli_call *call)
+{
+    static const char *const measuring[] = {"only", "size", "batch", "seconds", "out", "for"};
+    if (call->input_count == 0) return IDM_OK;
+    if (!cli_value(call, "compare"))
+        return status_fail(IDM_USAGE, "bench: '%.200s': a file is only read with --compare; usage: idm bench %s", call->inputs[0],
+                           call->command->arguments);
+    for (size_t i = 0; i < sizeof measuring / sizeof *measuring; i++)
+        if (cli_value(call, measuring[i]))
+            return status_fail(IDM_USAGE, "bench: two files are compared and nothing is measured: --%s has no meaning", measuring[i]);
+    return IDM_OK;
 }
 
 static idm_status run(const cli_call *call)
 {
     benchmark b = {.call = call};
-    IDM_TRY(read_options(&b));
-    idm_status status = run_on_device(&b);
+    const char *old_name = cli_value(call, "compare");
+    cJSON *old = NULL;
+    IDM_TRY(check_call(call));
+    if (old_name) IDM_TRY(bench_compare_load(old_name, &old)); // before anything is measured
+    idm_status status = make_report(&b);
+    if (status == IDM_OK && old) status = bench_compare(call, b.report, old, old_name);
     if (status == IDM_OK && call->json) {
         status = cli_print_json(b.report);
         b.report = NULL;
     }
     cJSON_Delete(b.report);
+    cJSON_Delete(old);
     return status;
 }
 

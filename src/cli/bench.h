@@ -3,6 +3,7 @@
 #define CLI_BENCH_H
 
 #include "cli/cli.h"
+#include "train/speed.h"
 #include "tune/bench_ops.h"
 #include "tune/ceilings.h"
 #include "tune/roofline.h"
@@ -22,6 +23,7 @@ typedef struct benchmark {
 idm_status bench_report_begin(benchmark *b, const ops *o, const bench_settings *settings);
 void bench_report_ceilings(benchmark *b);
 void bench_report_op(void *user, const bench_row *row); // a bench_visitor; user: the benchmark
+void bench_report_network(benchmark *b, const speed *row, double planned_seconds);
 
 // bench_compare.c. Reads a report that --out kept. IDM_BAD_INPUT: it is none, or of another workload version.
 idm_status bench_compare_load(const char *path, cJSON **report);

@@ -149,3 +149,34 @@ void bench_report_op(void *user, const bench_row *row)
     print_op(b, row, seconds, 100 * least / seconds, computing);
     (void)fflush(stdout);
 }
+
+// ---- the network
+
+void bench_report_network(benchmark *b, const speed *row, double planned_seconds)
+{
+    cJSON *object = cJSON_CreateObject();
+    const double seconds = b->planned ? planned_seconds : row->time.seconds;
+    const double percent = 100 * row->model_flops / seconds / b->ceilings.flops;
+    cJSON_AddStringToObject(object, "mode", row->mode);
+    cJSON_AddNumberToObject(object, "height", row->height);
+    cJSON_AddNumberToObject(object, "width", row->width);
+    cJSON_AddNumberToObject(object, "batch", row->batch);
+    cJSON_AddNumberToObject(object, "seconds", seconds);
+    add_spread(object, &row->time);
+    cJSON_AddNumberToObject(object, "images_per_second", row->batch / seconds);
+    cJSON_AddNumberToObject(object, "flops", row->flops);
+    cJSON_AddNumberToObject(object, "model_flops", row->model_flops);
+    cJSON_AddNumberToObject(object, "gflops", 1e-9 * row->flops / seconds);
+    cJSON_AddNumberToObject(object, "model_flops_utilisation", percent / 100);
+    cli_json_number(object, "joules", row->joules);
+    if (*row->plan) cJSON_AddStringToObject(object, "plan", row->plan);
+    cJSON_AddItemToArray(cJSON_GetObjectItem(b->report, "network"), object);
+    if (b->call->json) return;
+    printf("%-8s %dx%d, batch %d: %.3f s, %.3g images/s, %.0f GFLOP/s, model FLOPs utilisation %.0f%%", row->mode, row->height, row->width,
+           row->batch, seconds, row->batch / seconds, 1e-9 * row->flops / seconds, percent);
+    if (row->time.samples) printf(" (%d runs, %.3f to %.3f s)", row->time.samples, row->time.least, row->time.most);
+    if (isfinite(row->joules)) printf(", %.1f J", row->joules);
+    if (*row->plan) printf("; %s", row->plan);
+    puts("");
+    (void)fflush(stdout);
+}

@@ -336,9 +336,9 @@ static void measure(bench *b, timed *t, bench_row *row)
 {
     static const double quick = 0.1; // gets its run although the time is over
     context *ctx = b->o->ctx;
-    const double weight = weight_of(b, row), now = stopwatch_clock();
-    const double share = fmax(fmin(1, weight / b->left) * (b->settings->deadline - now), weight < quick ? quick : 0);
-    b->left -= weight;
+    const double part = weight_of(b, row), now = stopwatch_clock();
+    const double share = fmax(fmin(1, part / b->left) * (b->settings->deadline - now), part < quick ? quick : 0);
+    b->left -= part;
     if (share <= 0) {
         row->failure = "no time left";
         return;
