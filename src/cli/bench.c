@@ -131,7 +131,8 @@ static idm_status run_network(benchmark *b, idm_session *session)
     const double left = fmax(b->deadline - stopwatch_clock(), 1); // a pass and an iteration are timed even if it is over
     IDM_TRY(speed_forward(session, b->side, 0.2 * left, stopwatch_clock() + 0.3 * left, &result));
     bench_report_network(b, &result, roofline(b, session));
-    IDM_TRY(speed_train(session, &options, fmax(b->deadline - stopwatch_clock(), 0), b->deadline, &result));
+    const double now = stopwatch_clock(), share = fmax(b->deadline - now, 0.3 * left);
+    IDM_TRY(speed_train(session, &options, 0.7 * share, now + share, &result));
     bench_report_network(b, &result, roofline(b, session));
     if (b->call->profile && !b->planned) context_profile_print(session_context(session), stderr);
     return IDM_OK;
@@ -225,7 +226,7 @@ const cli_command bench_command = {
     .description =
         "Measures what the device reaches at most (multiply-adds, memory, launches), then every operation at the shapes of the\n"
         "configured network, then the whole network, forward and a training iteration. Medians after a warm-up, with the spread\n"
-        "from fastest to slowest; % is of the time that the measured ceilings allow, counting the published operations whatever a\n"
+        "between quartiles; % is of the time that the measured ceilings allow, counting the published operations whatever a\n"
         "kernel does instead. Where a kernel's operands fit into caches, or it does less than the published operations, more than\n"
         "100 % is possible. First the kernels are checked. --compare refuses figures of another workload version; with OTHER.json\n"
         "nothing is measured, and the two files are compared.",

@@ -106,20 +106,21 @@ static double least_seconds(const ceilings *c, double flops, double bytes)
 
 static void print_op(const benchmark *b, const bench_row *row, double seconds, double percent, bool computing)
 {
-    static const char *const format = "%-26s %-8s %-28s %10s %7s %9s %8s %6s  %s\n";
-    char time[32], spread[32], rate[32], moved[32], part[32];
-    if (cJSON_GetArraySize(cJSON_GetObjectItem(b->report, "ops")) == 1 || (b->failed == 1 && b->measured == 0))
-        printf(format, "operation", "variant", "shape", "ms", "spread", "GFLOP/s", "GB/s", b->planned ? "" : "%", "bound by");
+    char spread[32] = "", part[32] = "";
+    if (b->measured + b->failed == 1)
+        printf("%-26s %-8s %-28s %10s %7s %9s %8s %6s  %s\n", "operation", "variant", "shape", "ms", "spread", "GFLOP/s", "GB/s", "%",
+               "bound by");
+    printf("%-26s %-8s %-28s ", row->name, row->variant, row->shape);
     if (row->failure) {
-        printf("%-26s %-8s %-28s %s\n", row->name, row->variant, row->shape, row->failure);
+        puts(row->failure);
         return;
     }
-    (void)snprintf(time, sizeof time, "%.3f", 1e3 * seconds);
-    (void)snprintf(rate, sizeof rate, "%.1f", 1e-9 * row->flops / seconds);
-    (void)snprintf(moved, sizeof moved, "%.1f", 1e-9 * row->bytes / seconds);
-    (void)snprintf(part, sizeof part, b->planned ? "" : "%.0f", percent);
-    (void)snprintf(spread, sizeof spread, b->planned ? "" : "%.0f%%", 100 * (row->time.high - row->time.low) / seconds);
-    printf(format, row->name, row->variant, row->shape, time, spread, rate, moved, part, computing ? "arithmetic" : "memory");
+    if (!b->planned) {
+        (void)snprintf(spread, sizeof spread, "%.0f%%", 100 * (row->time.high - row->time.low) / seconds);
+        (void)snprintf(part, sizeof part, "%.0f", percent);
+    }
+    printf("%10.3f %7s %9.1f %8.1f %6s  %s\n", 1e3 * seconds, spread, 1e-9 * row->flops / seconds, 1e-9 * row->bytes / seconds, part,
+           computing ? "arithmetic" : "memory");
 }
 
 void bench_report_op(void *user, const bench_row *row)

@@ -23,7 +23,7 @@ static void shape_arithmetic(probe *p)
         p->vec = d->native_vector >= 16 ? 16 : d->native_vector >= 8 ? 8 : 4;
         p->chains = p->vec == 16 ? 24 : 12;
         p->items = 1;
-        p->groups = 4 * (size_t)d->compute_units;
+        p->groups = 16 * (size_t)d->compute_units;
     } else {
         p->vec = 1;
         p->chains = 16;
@@ -49,17 +49,17 @@ static void run_arithmetic(void *user)
 // As many rounds as take long beside a launch.
 static idm_status measure_arithmetic(probe *p, double seconds, ceilings *c)
 {
-    static const double long_enough = 10e-3;
+    static const double long_enough = 3e-3; // and short enough to find a moment without other programs
     enum { ROUNDS_MAX = 1 << 24 };
     const double deadline = stopwatch_clock() + 2 * seconds + 1;
     shape_arithmetic(p);
     const arena_mark mark = arena_save(p->o->ctx, POOL_ACTIVATIONS);
     p->y = arena_push(p->o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, (int)p->groups, (int)p->items);
-    p->rounds = 256;
+    p->rounds = 64;
     idm_status status;
     while ((status = stopwatch_measure(p->o->ctx, run_arithmetic, p, 0, deadline, &c->multiply_add)) == IDM_OK &&
            c->multiply_add.least < long_enough && p->rounds < ROUNDS_MAX && !context_dry(p->o->ctx))
-        p->rounds *= c->multiply_add.least < long_enough / 16 ? 16 : 2;
+        p->rounds *= c->multiply_add.least < long_enough / 8 ? 8 : 2;
     if (status == IDM_OK) status = stopwatch_measure(p->o->ctx, run_arithmetic, p, seconds, deadline, &c->multiply_add);
     c->flops = arithmetic_flops(p) / c->multiply_add.least;
     arena_release(p->o->ctx, POOL_ACTIVATIONS, mark);
