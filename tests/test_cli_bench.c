@@ -160,6 +160,25 @@ static void test_wrong_usage(void **state)
     assert_non_null(strstr(cli_out, "--compare FILE.json"));
 }
 
+// A device too small for some rows gives the others.
+static void test_small_device(void **state)
+{
+    (void)state;
+    cJSON *report = cli_json("IDM_LIMITS=max_alloc=32MiB \"$IDM\" bench " SMALL " --seconds 2 --only ops --json");
+    const cJSON *row;
+    int failed = 0;
+    cJSON_ArrayForEach(row, member(report, "ops"))
+    {
+        const cJSON *failure = cJSON_GetObjectItem(row, "failure");
+        failed += failure != NULL;
+        if (!failure) check_row(row);
+        else assert_true(strcmp(member(row, "name")->valuestring, "adam") == 0 && strstr(failure->valuestring, "64.0 MiB"));
+    }
+    assert_int_equal(failed, 1);
+    cJSON_Delete(report);
+    cli_expect(1, "memory", "\"$IDM\" bench " SMALL " --seconds 1 --only network --set memory.budget=3MiB");
+}
+
 // No figure of a device that computes wrongly.
 static void test_canary(void **state)
 {
@@ -175,7 +194,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything), cmocka_unit_test(test_compare),     cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_planned),    cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_canary),
+        cmocka_unit_test(test_planned),    cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_small_device),
+        cmocka_unit_test(test_canary),
     };
     return cmocka_run_group_tests(tests, cli_begin, cli_end);
 }

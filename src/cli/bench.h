@@ -23,7 +23,8 @@ typedef struct benchmark {
 idm_status bench_report_begin(benchmark *b, const ops *o, const bench_settings *settings);
 void bench_report_ceilings(benchmark *b);
 void bench_report_op(void *user, const bench_row *row); // a bench_visitor; user: the benchmark
-void bench_report_network(benchmark *b, const speed *row, double planned_seconds);
+// failure: why there is no figure, or null.
+void bench_report_network(benchmark *b, const speed *row, const char *failure, double planned_seconds);
 
 // bench_compare.c. Reads a report that --out kept. IDM_BAD_INPUT: it is none, or of another workload version.
 idm_status bench_compare_load(const char *path, cJSON **report);

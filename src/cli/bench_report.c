@@ -153,31 +153,44 @@ void bench_report_op(void *user, const bench_row *row)
 
 // ---- the network
 
-void bench_report_network(benchmark *b, const speed *row, double planned_seconds)
+static void print_speed(const speed *row, double seconds, double utilisation)
 {
-    cJSON *object = cJSON_CreateObject();
-    const double seconds = b->planned ? planned_seconds : row->time.seconds;
-    const double percent = 100 * row->model_flops / seconds / b->ceilings.flops;
-    cJSON_AddStringToObject(object, "mode", row->mode);
-    cJSON_AddNumberToObject(object, "height", row->height);
-    cJSON_AddNumberToObject(object, "width", row->width);
-    cJSON_AddNumberToObject(object, "batch", row->batch);
+    printf("%-8s %dx%d, batch %d: %.3f s, %.3g images/s, %.0f GFLOP/s, model FLOPs utilisation %.0f%%", row->mode, row->height, row->width,
+           row->batch, seconds, row->batch / seconds, 1e-9 * row->flops / seconds, 100 * utilisation);
+    if (row->time.samples) printf(" (%d runs, %.3f to %.3f s)", row->time.samples, row->time.least, row->time.most);
+    if (isfinite(row->joules)) printf(", %.1f J", row->joules);
+    if (*row->plan) printf("; %s", row->plan);
+    puts("");
+}
+
+static void add_speed(cJSON *object, const speed *row, double seconds, double utilisation)
+{
     cJSON_AddNumberToObject(object, "seconds", seconds);
     add_spread(object, &row->time);
     cJSON_AddNumberToObject(object, "images_per_second", row->batch / seconds);
     cJSON_AddNumberToObject(object, "flops", row->flops);
     cJSON_AddNumberToObject(object, "model_flops", row->model_flops);
     cJSON_AddNumberToObject(object, "gflops", 1e-9 * row->flops / seconds);
-    cJSON_AddNumberToObject(object, "model_flops_utilisation", percent / 100);
+    cJSON_AddNumberToObject(object, "model_flops_utilisation", utilisation);
     cli_json_number(object, "joules", row->joules);
     if (*row->plan) cJSON_AddStringToObject(object, "plan", row->plan);
+}
+
+void bench_report_network(benchmark *b, const speed *row, const char *failure, double planned_seconds)
+{
+    cJSON *object = cJSON_CreateObject();
+    const double seconds = b->planned ? planned_seconds : row->time.seconds;
+    const double utilisation = row->model_flops / seconds / b->ceilings.flops;
+    b->failed += failure != NULL;
+    b->measured += failure == NULL;
+    cJSON_AddStringToObject(object, "mode", row->mode);
+    cJSON_AddNumberToObject(object, "height", row->height);
+    cJSON_AddNumberToObject(object, "width", row->width);
+    cJSON_AddNumberToObject(object, "batch", row->batch);
+    if (failure) cJSON_AddStringToObject(object, "failure", failure);
+    else add_speed(object, row, seconds, utilisation);
     cJSON_AddItemToArray(cJSON_GetObjectItem(b->report, "network"), object);
-    if (b->call->json) return;
-    printf("%-8s %dx%d, batch %d: %.3f s, %.3g images/s, %.0f GFLOP/s, model FLOPs utilisation %.0f%%", row->mode, row->height, row->width,
-           row->batch, seconds, row->batch / seconds, 1e-9 * row->flops / seconds, percent);
-    if (row->time.samples) printf(" (%d runs, %.3f to %.3f s)", row->time.samples, row->time.least, row->time.most);
-    if (isfinite(row->joules)) printf(", %.1f J", row->joules);
-    if (*row->plan) printf("; %s", row->plan);
-    puts("");
+    if (failure) cli_warn("%s at %dx%d, batch %d: %s", row->mode, row->height, row->width, row->batch, failure);
+    else if (!b->call->json) print_speed(row, seconds, utilisation);
     (void)fflush(stdout);
 }
