@@ -25,7 +25,7 @@ FLAT_KERNEL multiply_add(const int rounds, const float factor, TENSOR(float, y))
     y[item] = VSUM(total);
 }
 
-// y = x; y = x + z / 2; the first on 16 bits, converted to float32 and back.
+// y = x; y = x + z / 2.
 FLAT_KERNEL copy(const int count, TENSOR(const float, x), TENSOR(float, y))
 {
     START(x);

@@ -177,6 +177,9 @@ static void test_counts(void **state)
         assert_true(find(r, "conv3x3, gradient of w", "16x16, 4 -> 32")->flops == 2.0 * 16 * 16 * 9 * 4 * 32);
         assert_true(find(r, "attention", "256 tokens, 4 heads of 8")->flops == 4.0 * 256 * 256 * 32);
         assert_true(find(r, "attention, gradient", "64 tokens, 4 heads of 16")->flops == 10.0 * 64 * 64 * 64);
+        (void)find(r, "group norm, silu, gradient", "16x16, 32");
+        (void)find(r, "injector, gradient", "8x8, 64");
+        (void)find(r, "A^T", "32x32, 26 of 256");
         assert_true(find(r, "silu", "16x16, 32")->bytes == 2.0 * 4 * 16 * 16 * 32);
         assert_true(find(r, "adam", "16777216 values")->bytes >= 7.0 * 4 * 16777216); // g, w, m, v read, w, m, v written
         for (int i = 0; i < r->count; i++) {

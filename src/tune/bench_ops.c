@@ -174,7 +174,7 @@ static void add_level(bench *b, int level)
         bool wide; // of the feed-forward layer's width, halved by GEGLU
     } rows[] = {
         {"group norm, silu", bench_group_norm, false},
-        {"group norm, bench_silu, gradient", bench_group_norm_gradient, false},
+        {"group norm, silu, gradient", bench_group_norm_gradient, false},
         {"layer norm", bench_layer_norm, false},
         {"layer norm, gradient", bench_layer_norm_gradient, false},
         {"silu", bench_silu, false},

@@ -166,7 +166,14 @@ idm_status ceilings_measure(ops *o, double seconds, ceilings *result)
 {
     probe p = {.o = o};
     *result = (ceilings){0};
-    IDM_TRY(measure_arithmetic(&p, 0.4 * seconds, result));
+    ceilings again = {0};
+    IDM_TRY(measure_arithmetic(&p, 0.2 * seconds, result));
     IDM_TRY(measure_memory(&p, 0.5 * seconds, result));
-    return measure_launches(&p, 0.1 * seconds, result);
+    IDM_TRY(measure_launches(&p, 0.1 * seconds, result));
+    IDM_TRY(measure_arithmetic(&p, 0.2 * seconds, &again)); // another program may have held a core the first time
+    if (again.flops > result->flops) {
+        result->flops = again.flops;
+        result->multiply_add = again.multiply_add;
+    }
+    return IDM_OK;
 }
