@@ -311,7 +311,7 @@ static idm_status prepare(idm_session *s, const job *j)
         return IDM_OK;
     s->prepared.batch = 0;
     IDM_TRY(plan_within_budget(s, j, &bytes, &flops));
-    if (arena_held(s->ctx, POOL_DERIVED) == 0) network_keep_layouts(&s->net, s->budget - bytes, false);
+    if (arena_held(s->ctx, POOL_DERIVED) == 0) network_keep_layouts(&s->net, j->op->height, j->op->width, s->budget - bytes, false);
     context_plan_begin(s->ctx);
     run(s, j);
     IDM_TRY(context_plan_commit(s->ctx));

@@ -20,9 +20,10 @@ void network_free(network *n);
 // The widest tensor any convolution reads (for ops_create).
 int network_max_channels(const model_sizes *sizes);
 
-// Keeps weights in the layout the chosen variants read, with `backward` those of the backward pass too, as many as fit into `bytes` of
-// device memory (first come first kept); the others are converted at each use. Those kept before are dropped.
-void network_keep_layouts(network *n, size_t bytes, bool backward);
+// Keeps weights in the layout the chosen variants read for pictures of height x width, with `backward` those of the backward pass too, as
+// many as fit into `bytes` of device memory (those first that save most for their bytes, else first come first kept); the others, and for
+// pictures that are read otherwise, are converted at each use. Those kept before are dropped.
+void network_keep_layouts(network *n, int height, int width, size_t bytes, bool backward);
 // After the weights changed.
 void network_renew_layouts(network *n);
 // Gives their memory back.
