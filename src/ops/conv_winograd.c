@@ -59,6 +59,7 @@ static slices slice(const ops *o, int tiles, size_t panels, size_t bytes_per_til
 // The part of the whole cost that the tiles before `tile` have; sums of its differences are exact.
 static cost share(cost whole, int tile, int tiles)
 {
+    if (tile == tiles) return whole;
     return (cost){floor(whole.flops * tile / tiles), floor(whole.bytes * tile / tiles)};
 }
 
