@@ -168,6 +168,21 @@ void network_keep_layouts(network *n, int height, int width, size_t bytes, bool 
         if (context_plan_commit(n->o->ctx) != IDM_OK) return;
     }
     keep_all(n, k);
+    n->kept_for.height = height;
+    n->kept_for.width = width;
+    n->kept_for.backward = backward;
+}
+
+bool network_layouts_suit(const network *n, int height, int width)
+{
+    const int c = n->unet.sizes.channels[1];
+    for (int level = 0; level < 2; level++) {
+        const int shift = level + 1;
+        if (conv_form(n->o, c, c, 1, height >> shift, width >> shift) !=
+            conv_form(n->o, c, c, 1, n->kept_for.height >> shift, n->kept_for.width >> shift))
+            return n->kept_for.backward;
+    }
+    return true;
 }
 
 void network_renew_layouts(network *n)
