@@ -1,4 +1,5 @@
 // What `idm bench` measures with: the stopwatch, the ceilings, the operations' counts, the energy counters.
+#include "core/clock.h"
 #include "ops_fixture.h"
 
 #include "core/files.h"
@@ -40,27 +41,27 @@ static void test_stopwatch(void **state)
     assert_int_equal(context_create(&described, &(context_options){0}, &ctx), IDM_OK);
     // the warm-up is not counted; at least three although no time is given
     naps = 0;
-    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0, stopwatch_clock() + 60, &t), IDM_OK);
+    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0, clock_seconds() + 60, &t), IDM_OK);
     assert_int_equal(t.samples, 3);
     assert_int_equal(naps, 4);
     assert_true(t.least >= 3e-3);
     check_order(&t);
     // more where there is time
-    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0.1, stopwatch_clock() + 60, &t), IDM_OK);
+    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0.1, clock_seconds() + 60, &t), IDM_OK);
     assert_true(t.samples > 3);
     // one when the time is over
-    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 5, stopwatch_clock(), &t), IDM_OK);
+    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 5, clock_seconds(), &t), IDM_OK);
     assert_int_equal(t.samples, 1);
     check_order(&t);
     // what is short is timed many at once, and still one run is what counts
     nanoseconds = 1000;
     naps = 0;
-    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0, stopwatch_clock() + 60, &t), IDM_OK);
+    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0, clock_seconds() + 60, &t), IDM_OK);
     assert_true(naps > 3 * t.samples);
     assert_true(t.seconds >= 1e-6 && t.seconds < 2e-3);
     // an error of the device ends it
     context_fail(ctx, IDM_FAILED, "gone");
-    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0, stopwatch_clock() + 60, &t), IDM_FAILED);
+    assert_int_equal(stopwatch_measure(ctx, nap, &nanoseconds, 0, clock_seconds() + 60, &t), IDM_FAILED);
     assert_int_equal(t.samples, 0);
     context_destroy(ctx);
 }
@@ -204,7 +205,7 @@ static void test_below_the_ceiling(void **state)
     for (int attempt = 0; attempt < 6 && !(ceiling >= best && best > 0); attempt++) { // other programs may slow down one of the two
         assert_int_equal(ceilings_measure(&f.o, 0.4, &c), IDM_OK);
         const bench_settings settings = {
-            .sizes = SMALL, .cs_ratio = 0.1, .side = 64, .flops = c.flops, .bandwidth = c.bandwidth, .deadline = stopwatch_clock() + 2};
+            .sizes = SMALL, .cs_ratio = 0.1, .side = 64, .flops = c.flops, .bandwidth = c.bandwidth, .deadline = clock_seconds() + 2};
         r = (rows){0};
         assert_int_equal(bench_ops(&f.o, &settings, take_row, &r), IDM_OK);
         if (c.flops > ceiling) ceiling = c.flops;

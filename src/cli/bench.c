@@ -2,6 +2,7 @@
 #include "cli/bench.h"
 
 #include "cli/interrupt.h"
+#include "core/clock.h"
 #include "core/files.h"
 #include "train/train.h"
 #include "tune/canary.h"
@@ -93,7 +94,7 @@ static idm_status run_parts(benchmark *b, ops *o, bench_settings *s)
     else IDM_TRY(ceilings_measure(o, fmin(4, 0.1 * b->seconds), &b->ceilings));
     bench_report_ceilings(b);
     if (!wanted(b, "ops")) return IDM_OK;
-    const double now = stopwatch_clock();
+    const double now = clock_seconds();
     s->deadline = wanted(b, "network") ? now + 0.5 * (b->deadline - now) : b->deadline;
     s->flops = b->ceilings.flops;
     s->bandwidth = b->ceilings.bandwidth;
@@ -132,10 +133,10 @@ static idm_status run_network(benchmark *b, idm_session *session)
     options.height = options.width = b->side;
     options.batch = b->batch;
     cJSON_AddArrayToObject(b->report, "network");
-    const double left = fmax(b->deadline - stopwatch_clock(), 1); // a pass and an iteration are timed even if it is over
-    idm_status status = speed_forward(session, b->side, 0.2 * left, stopwatch_clock() + 0.3 * left, &result);
+    const double left = fmax(b->deadline - clock_seconds(), 1); // a pass and an iteration are timed even if it is over
+    idm_status status = speed_forward(session, b->side, 0.2 * left, clock_seconds() + 0.3 * left, &result);
     report_speed(b, session, &result, status);
-    const double now = stopwatch_clock(), share = fmax(b->deadline - now, 0.3 * left);
+    const double now = clock_seconds(), share = fmax(b->deadline - now, 0.3 * left);
     status = speed_train(session, &options, 0.7 * share, now + share, &result);
     report_speed(b, session, &result, status);
     if (b->call->profile && !b->planned) context_profile_print(session_context(session), stderr);
@@ -148,7 +149,7 @@ static idm_status run_all(benchmark *b)
     idm_session *session;
     IDM_TRY(find_settings(b, &settings));
     if (!b->planned) IDM_TRY(canary_run(&b->device, &b->call->config, &settings.sizes, settings.cs_ratio, true, say_checking, b));
-    b->deadline = stopwatch_clock() + b->seconds;
+    b->deadline = clock_seconds() + b->seconds;
     IDM_TRY(run_operations(b, &settings));
     if (!wanted(b, "network")) return IDM_OK;
     if (b->planned) IDM_TRY(session_open_dry(&b->call->config, &b->device, &session));

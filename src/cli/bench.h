@@ -13,7 +13,7 @@ typedef struct benchmark {
     device_info device;
     const roofline_device *planned; // --for: nothing is measured, times are what its peak rates allow
     int side, batch;
-    double deadline, seconds; // of stopwatch_clock; for all
+    double deadline, seconds; // of clock_seconds; for all
     ceilings ceilings;        // measured, or the planned device's peaks
     cJSON *report;
     int measured, failed; // rows

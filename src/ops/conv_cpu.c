@@ -50,7 +50,7 @@ void conv_cpu(ops *o, const conv_call *call)
     const int taps_per_pass = w->taps == 1 || 9 * tap_bytes <= PANEL_CACHE_BYTES ? w->taps : 3 * tap_bytes <= PANEL_CACHE_BYTES ? 3 : 1;
 
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const tensor packed = weight_panels(o, w, tile.vectors);
+    const tensor packed = weight_panels(o, w, WEIGHT_TAPS);
     kernel *k = kernel_get(o->ctx, "conv_cpu", "conv_cpu", "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d", w->taps, tile.rows, tile.vectors);
     LAUNCH(o->ctx, k, ((work){.groups = {panels, ceil_div((size_t)pixels, (size_t)block)}}), conv_cost(call), T(x), T(packed), T(o->zeros),
            EPILOGUE(call->e), T(y), I(w->in), I(w->out), I(pixels), I(block), WINDOW(x, y, call->stride, call->upsample, call->dilate),

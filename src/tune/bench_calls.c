@@ -3,6 +3,7 @@
 #include "ops/adam.h"
 #include "ops/attention.h"
 #include "ops/conv.h"
+#include "ops/conv_winograd.h"
 #include "ops/coupling.h"
 #include "ops/injector.h"
 #include "ops/norm.h"
@@ -32,14 +33,14 @@ static double pixels(const bench_call *c)
 
 // ---- linear layers and convolutions
 
-static const weight *push_weight(bench_call *c, int taps, bool transposed)
+static const weight *push_weight(bench_call *c, int taps, weight_form form, bool transposed)
 {
     c->w.plain = arena_push(c->o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, taps * c->in, c->out);
     c->w.taps = taps;
     c->w.in = c->in;
     c->w.out = c->out;
-    if (c->preparing && transposed) weight_keep_transposed(c->o, &c->w);
-    else if (c->preparing) weight_keep_panels(c->o, &c->w);
+    if (c->preparing && transposed) weight_keep_transposed(c->o, &c->w, form);
+    else if (c->preparing) weight_keep_panels(c->o, &c->w, form);
     return &c->w;
 }
 
@@ -51,14 +52,14 @@ static void count_products(bench_call *c, int taps, tensor y)
 void bench_linear(bench_call *c)
 {
     const tensor x = map(c, c->in), y = map(c, c->out);
-    gemm_forward(c->o, x, push_weight(c, 1, false), &(epilogue){.bias = vector(c, c->out)}, y);
+    gemm_forward(c->o, x, push_weight(c, 1, WEIGHT_TAPS, false), &(epilogue){.bias = vector(c, c->out)}, y);
     count_products(c, 1, y);
 }
 
 void bench_linear_data(bench_call *c)
 {
     const tensor dx = map(c, c->in), dy = map(c, c->out);
-    gemm_backward_data(c->o, dy, push_weight(c, 1, true), NULL, dx);
+    gemm_backward_data(c->o, dy, push_weight(c, 1, WEIGHT_TAPS, true), NULL, dx);
     count_products(c, 1, dy);
 }
 
@@ -72,14 +73,16 @@ void bench_linear_weight(bench_call *c)
 void bench_conv(bench_call *c)
 {
     const tensor x = map(c, c->in), y = output_map(c);
-    conv_forward(c->o, x, push_weight(c, 9, false), c->stride, c->upsample, &(epilogue){.bias = vector(c, c->out)}, y);
+    const weight_form form = conv_form(c->o, c->in, c->out, c->stride, y.h, y.w);
+    conv_forward(c->o, x, push_weight(c, 9, form, false), c->stride, c->upsample, &(epilogue){.bias = vector(c, c->out)}, y);
     count_products(c, 9, y);
 }
 
 void bench_conv_data(bench_call *c)
 {
-    const tensor dx = map(c, c->in), dy = output_map(c);
-    conv_backward_data(c->o, dy, push_weight(c, 9, true), c->stride, c->upsample, NULL, dx);
+    const tensor dx = map(c, c->in), dy = output_map(c), made = c->upsample ? dy : dx; // what the convolution itself writes
+    const weight_form form = conv_form(c->o, c->out, c->in, 1, made.h, made.w);
+    conv_backward_data(c->o, dy, push_weight(c, 9, form, true), c->stride, c->upsample, NULL, dx);
     count_products(c, 9, dy);
 }
 

@@ -1,5 +1,6 @@
 #include "tune/bench_ops.h"
 
+#include "core/clock.h"
 #include "core/status.h"
 #include "io/operator.h"
 #include "model/network.h"
@@ -86,7 +87,7 @@ static void measure(bench *b, timed *t, bench_row *row)
 {
     static const double quick = 0.4; // so long a row is measured once although the time is over
     context *ctx = b->o->ctx;
-    const double part = weight_of(b, row), now = stopwatch_clock();
+    const double part = weight_of(b, row), now = clock_seconds();
     const double share = fmax(fmin(1, part / b->left) * (b->settings->deadline - now), part < quick ? 0.1 : 0);
     if (share <= 0) {
         row->failure = "no time left";

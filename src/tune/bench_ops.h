@@ -14,7 +14,7 @@ typedef struct bench_settings {
     double cs_ratio;
     int side;                // of the picture: a multiple of the block and of 4
     double flops, bandwidth; // what the device reaches, to share the time out: slow operations get as many runs as quick ones
-    double deadline;         // of stopwatch_clock(), for all operations
+    double deadline;         // of clock_seconds(), for all operations
 } bench_settings;
 
 typedef struct bench_row {

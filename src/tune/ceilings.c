@@ -1,5 +1,6 @@
 #include "tune/ceilings.h"
 
+#include "core/clock.h"
 #include "core/status.h"
 #include "ops/flat.h"
 #include <math.h>
@@ -51,7 +52,7 @@ static idm_status measure_arithmetic(probe *p, double seconds, ceilings *c)
 {
     static const double long_enough = 3e-3; // and short enough to find a moment without other programs
     enum { ROUNDS_MAX = 1 << 24 };
-    const double deadline = stopwatch_clock() + 2 * seconds + 1;
+    const double deadline = clock_seconds() + 2 * seconds + 1;
     shape_arithmetic(p);
     const arena_mark mark = arena_save(p->o->ctx, POOL_ACTIVATIONS);
     p->y = arena_push(p->o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, (int)p->groups, (int)p->items);
@@ -111,7 +112,7 @@ static idm_status measure_memory(probe *p, double seconds, ceilings *c)
 {
     context *ctx = p->o->ctx;
     const int values = array_values(p->o);
-    const double deadline = stopwatch_clock() + 2 * seconds + 1, third = seconds / 3;
+    const double deadline = clock_seconds() + 2 * seconds + 1, third = seconds / 3;
     const arena_mark mark = arena_save(ctx, POOL_ACTIVATIONS);
     tensor *const arrays[] = {&p->x, &p->y, &p->z};
     for (int i = 0; i < 3; i++) {
@@ -154,7 +155,7 @@ static void run_nothing_and_wait(void *user)
 
 static idm_status measure_launches(probe *p, double seconds, ceilings *c)
 {
-    const double deadline = stopwatch_clock() + 2 * seconds + 1;
+    const double deadline = clock_seconds() + 2 * seconds + 1;
     IDM_TRY(stopwatch_measure(p->o->ctx, run_nothing_and_wait, p, seconds / 2, deadline, &c->launch));
     IDM_TRY(stopwatch_measure(p->o->ctx, run_nothing, p, seconds / 2, deadline, &c->queued));
     c->launch_seconds = c->launch.seconds;

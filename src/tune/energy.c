@@ -1,5 +1,6 @@
 #include "tune/energy.h"
 
+#include "core/clock.h"
 #include "tune/stopwatch.h"
 #include <glob.h>
 #include <math.h>
@@ -57,14 +58,14 @@ static void find_amd_gpu(energy *e, const char *root)
 
 void energy_begin(energy *e, const device_info *device, const char *root)
 {
-    *e = (energy){.time = stopwatch_clock()};
+    *e = (energy){.time = clock_seconds()};
     if (device->type == DEVICE_CPU) find_processors(e, root);
     else if (strstr(device->vendor, "Advanced Micro") || strstr(device->vendor, "AMD")) find_amd_gpu(e, root);
 }
 
 double energy_joules(energy *e)
 {
-    const double now = stopwatch_clock();
+    const double now = clock_seconds();
     for (int i = 0; i < e->count; i++) {
         const double value = read_number(e->sources[i].path), range = e->sources[i].range, before = e->sources[i].last;
         if (range > 0) e->joules += 1e-6 * (value >= before || !isfinite(value) ? value - before : value - before + range);

@@ -1,28 +1,20 @@
 #include "tune/stopwatch.h"
 
+#include "core/clock.h"
 #include "core/status.h"
-
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { SAMPLES_MIN = 3, SAMPLES_MAX = 64, REPEATS_MAX = 1000 };
 static const double SAMPLE_SECONDS = 2e-3; // at least: the wait at its end is then a small part
 
-double stopwatch_clock(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 // Seconds of each of `repeats` runs.
 static idm_status sample(context *ctx, void (*run)(void *user), void *user, int repeats, double *seconds)
 {
-    const double began = stopwatch_clock();
+    const double began = clock_seconds();
     for (int i = 0; i < repeats; i++) run(user);
     const idm_status status = context_finish(ctx);
-    *seconds = (stopwatch_clock() - began) / repeats;
+    *seconds = (clock_seconds() - began) / repeats;
     return status;
 }
 
@@ -48,12 +40,12 @@ idm_status stopwatch_measure(context *ctx, void (*run)(void *user), void *user, 
     double samples[SAMPLES_MAX], first;
     *result = (timing){0};
     IDM_TRY(sample(ctx, run, user, 1, &first)); // builds kernels, finds how to cut launches, touches memory
-    const double end = stopwatch_clock() + seconds;
+    const double end = clock_seconds() + seconds;
     IDM_TRY(sample(ctx, run, user, 1, &samples[0]));
     const int repeats = (int)fmin(fmax(ceil(SAMPLE_SECONDS / fmax(samples[0], 1e-9)), 1), REPEATS_MAX);
     int count = repeats == 1;
     for (; count < SAMPLES_MAX; count++) {
-        const double now = stopwatch_clock();
+        const double now = clock_seconds();
         if (count > 0 && (now >= deadline || (count >= SAMPLES_MIN && now >= end))) break;
         IDM_TRY(sample(ctx, run, user, repeats, &samples[count]));
     }

@@ -11,11 +11,8 @@ typedef struct timing {
     int samples;        // that this comes from; 0: nothing was measured
 } timing;
 
-// Seconds of a clock that never jumps.
-double stopwatch_clock(void);
-
 // Calls run(user), which launches work on ctx, first once to warm up, then until `seconds` have passed: at least three times, unless
-// stopwatch_clock() has reached `deadline`, then at least once. Runs too short to be timed alone are timed many at once. Waits for the
+// clock_seconds() has reached `deadline`, then at least once. Runs too short to be timed alone are timed many at once. Waits for the
 // device. On failure *result is empty.
 idm_status stopwatch_measure(context *ctx, void (*run)(void *user), void *user, double seconds, double deadline, timing *result);
 
