@@ -28,14 +28,14 @@ cpu_tile conv_cpu_tile(const ops *o, int out)
     return best;
 }
 
-// Pixels per group: whole tiles, large enough that a panel is read seldom, small enough that all cores have work.
+// Pixels per group: whole tiles, large enough that a panel is read seldom, small enough that all cores have work, and alike, since drivers
+// deal out groups by number.
 static int block_size(int pixels, size_t panels, int tile_rows)
 {
     enum { MOST = 240, GROUPS_WANTED = 32 };
-    const size_t parts = ceil_div(GROUPS_WANTED, panels);
-    int block = (int)ceil_div((size_t)pixels, parts);
-    if (block > MOST) block = MOST;
-    return (int)ceil_div((size_t)block, (size_t)tile_rows) * tile_rows;
+    const size_t wanted = ceil_div(GROUPS_WANTED, panels), least = ceil_div((size_t)pixels, MOST);
+    const size_t block = ceil_div((size_t)pixels, wanted > least ? wanted : least);
+    return (int)ceil_div(block, (size_t)tile_rows) * tile_rows;
 }
 
 void conv_cpu(ops *o, const conv_call *call)
