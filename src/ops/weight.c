@@ -36,7 +36,7 @@ static tensor push_panels(ops *o, operand a, int vectors, pool p)
 
 static size_t panels_bytes(const ops *o, operand a)
 {
-    const size_t panel = 16 * (size_t)conv_cpu_tile(o, a.out).vectors;
+    const size_t panel = 16 * (size_t)conv_cpu_tile(o, a.taps, a.in, a.out).vectors;
     return ceil_div((size_t)a.out, panel) * panel * (size_t)a.taps * (size_t)a.in * sizeof(float);
 }
 
@@ -58,7 +58,7 @@ void weight_keep_panels(ops *o, weight *w)
 {
     if (reader(o, w) != VARIANT_CPU) return;
     const operand a = operand_of(w, false);
-    const int vectors = conv_cpu_tile(o, a.out).vectors;
+    const int vectors = conv_cpu_tile(o, a.taps, a.in, a.out).vectors;
     if (!tensor_given(w->panels)) w->panels = push_panels(o, a, vectors, POOL_DERIVED);
     make_panels(o, w->plain, a, vectors, w->panels);
 }
@@ -68,7 +68,7 @@ void weight_keep_panels(ops *o, weight *w)
 static tensor push_transposed(ops *o, const weight *w, pool p)
 {
     const operand a = operand_of(w, true);
-    if (reader(o, w) == VARIANT_CPU) return push_panels(o, a, conv_cpu_tile(o, a.out).vectors, p);
+    if (reader(o, w) == VARIANT_CPU) return push_panels(o, a, conv_cpu_tile(o, a.taps, a.in, a.out).vectors, p);
     return arena_push(o->ctx, p, DTYPE_F32, 1, 1, a.taps * a.in, a.out);
 }
 
@@ -77,7 +77,7 @@ static void make_transposed(ops *o, const weight *w, tensor result)
     enum { SIDE = 16, LINES = SIDE / 4 }; // of the squares that are turned
     const operand a = operand_of(w, true);
     if (reader(o, w) == VARIANT_CPU) {
-        make_panels(o, w->plain, a, conv_cpu_tile(o, a.out).vectors, result);
+        make_panels(o, w->plain, a, conv_cpu_tile(o, a.taps, a.in, a.out).vectors, result);
         return;
     }
     kernel *k = kernel_get(o->ctx, "weight", "weight_transpose", "-DSIDE=%d", SIDE);
