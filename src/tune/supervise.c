@@ -158,6 +158,8 @@ static bool take_lines(watch *w)
     return true;
 }
 
+static const double TICK = 0.25; // seconds
+
 // Until the child ends or must be ended; true: it was in time.
 static bool follow(watch *w)
 {
@@ -165,10 +167,10 @@ static bool follow(watch *w)
         const double end = fmin(w->end, w->limit_end), left = end - supervise_clock();
         if (left <= 0) return false;
         struct pollfd p = {.fd = w->descriptor, .events = POLLIN};
-        const double asked = fmin(left, 60), began = supervise_clock();
+        const double asked = fmin(left, TICK), began = supervise_clock();
         const int ready = poll(&p, 1, (int)ceil(asked * 1000));
         const double over = supervise_clock() - began - asked;
-        if (over > 0.5) w->limit_end += over; // this process was stopped, and the child with it
+        if (over > TICK) w->limit_end += over; // this process was stopped, and the child with it
         if (ready > 0 && !take_lines(w)) return true;
     }
 }
