@@ -1,14 +1,16 @@
-"""Linear layers and 3x3 convolutions: our CPU kernels through OpenCL against PyTorch, interleaved in one run, 2 threads each, at the shapes of the published network.
+"""Linear layers, 3x3 convolutions and attention, forward: `idm bench` against PyTorch at the shapes of the published network, 2 threads each.
 
-    /usr/bin/python3 bench/compare_kernels.py [--rounds 7]        (apt-get install python3-pyopencl python3-torch)
+    python3 bench/compare_kernels.py [--idm build/idm] [--rounds 3] [--size 256] [--seconds 40]        (apt-get install python3-torch)
 
-Launches cl/conv_cpu.cl as src/ops/conv_cpu.c does (weights already in panels). Prints medians, GFLOP/s, the ratio, and the relative difference of the results.
+Each round measures all rows of one program, then of the other; --seconds is idm's part of a round. Prints medians over the rounds, GFLOP/s, and the ratio. That the
+results are equal is what `idm selftest` and the tests are for. Attention needs a PyTorch that has it fused (2.x).
 """
 import argparse
+import json
 import os
-import pathlib
 import re
 import statistics
+import subprocess
 import time
 
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
@@ -16,80 +18,60 @@ for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 os.environ["GOMP_SPINCOUNT"] = "0"
 os.environ.setdefault("POCL_MAX_PTHREAD_COUNT", "2")
 
-import numpy as np
-import pyopencl as cl
 import torch
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--rounds", type=int, default=7)
-rounds = parser.parse_args().rounds
+parser.add_argument("--idm", default="build/idm")
+parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--size", type=int, default=256)
+parser.add_argument("--seconds", type=float, default=40)
+options = parser.parse_args()
 torch.set_num_threads(2)
 
-folder = pathlib.Path(__file__).resolve().parent.parent / "cl"
-source = re.sub(r'#include "(.*)"', lambda m: (folder / m[1]).read_text(), (folder / "conv_cpu.cl").read_text())
-context = cl.Context([d for p in cl.get_platforms() for d in p.get_devices(cl.device_type.CPU)][:1])
-queue = cl.CommandQueue(context)
 
-# height, width, in, out, taps; tile as conv_cpu_tile chooses it for these widths
-SHAPES = [(128, 128, 320, 320, 1), (64, 64, 640, 640, 1), (128, 128, 320, 2560, 1), (128, 128, 320, 320, 9), (64, 64, 640, 640, 9), (32, 32, 640, 640, 9)]
-ROWS, VECTORS, PANEL_CACHE = 5, 5, 640 << 10
-PANEL = 16 * VECTORS
+def measure_idm():
+    """Rows of `idm bench`, by operation and shape."""
+    command = [options.idm, "bench", "--only", "ops", "--json", "-q", "--size", str(options.size), "--seconds", str(options.seconds)]
+    report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return {(row["name"], row["shape"]): row for row in report["ops"] if "seconds" in row}
 
 
-def ceil_div(a, b):
-    return -(-a // b)
+def pytorch_of(name, shape):
+    """A function that does the same in PyTorch, or None."""
+    layer = re.fullmatch(r"(\d+)x(\d+), (\d+) -> (\d+)", shape)
+    tokens = re.fullmatch(r"(\d+) tokens, (\d+) heads of (\d+)", shape)
+    if name == "linear" and layer:
+        height, width, c, out = map(int, layer.groups())
+        x, w, bias = torch.randn(height * width, c), torch.randn(out, c), torch.randn(out)
+        return lambda: torch.nn.functional.linear(x, w, bias)
+    if name == "conv3x3" and layer:
+        height, width, c, out = map(int, layer.groups())
+        x, w, bias = torch.randn(1, c, height, width), torch.randn(out, c, 3, 3), torch.randn(out)
+        return lambda: torch.nn.functional.conv2d(x, w, bias, padding=1)
+    if name == "attention" and tokens and hasattr(torch.nn.functional, "scaled_dot_product_attention"):
+        count, heads, size = map(int, tokens.groups())
+        q, k, v = (torch.randn(1, heads, count, size) for _ in range(3))
+        return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    return None
 
 
-def ours(x, weight, height, width, c, out, taps):
-    """A function that runs the kernel once, and the array it writes."""
-    kernel = cl.Program(context, source).build(options=[f"-cl-std=CL1.2 -DTAPS={taps} -DTILE_ROWS={ROWS} -DTILE_VECS={VECTORS}"]).conv_cpu
-    panels = np.ascontiguousarray(weight.reshape(taps, c, out // PANEL, PANEL).transpose(2, 0, 1, 3))
-    buffer = lambda a: cl.Buffer(context, cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR, hostbuf=a)
-    zeros, y = buffer(np.zeros(c, np.float32)), np.empty((height * width, out), np.float32)
-    target = buffer(y)
-    tap_bytes, pixels, count = c * PANEL * 4, height * width, out // PANEL
-    per_pass = taps if taps == 1 or 9 * tap_bytes <= PANEL_CACHE else 3 if 3 * tap_bytes <= PANEL_CACHE else 1
-    block = ceil_div(min(240, ceil_div(pixels, ceil_div(32, count))), ROWS) * ROWS
-    h, w = (height, width) if taps == 9 else (1, pixels)
-    start, i = np.uint64(0), np.int32
-    arguments = [buffer(x), start, buffer(panels), start, zeros, start] + [zeros, start] * 4 + [i(0), target, start]
-    arguments += [i(v) for v in (c, out, pixels, block, h, w, h, w, 1, 0, 0, per_pass)]
-
-    def run():
-        kernel(queue, (count, ceil_div(pixels, block)), (1, 1), *arguments)
-        queue.finish()
-
-    def result():
-        cl.enqueue_copy(queue, y, target)
-        return y
-
-    return run, result
+def measure_pytorch(function):
+    with torch.no_grad():
+        function()
+        begin = time.perf_counter()
+        function()
+        return time.perf_counter() - begin
 
 
-for height, width, c, out, taps in SHAPES:
-    random = np.random.default_rng(0)
-    x = random.standard_normal((height * width, c), dtype=np.float32)
-    weight = random.standard_normal((taps * c, out), dtype=np.float32) / np.float32(np.sqrt(taps * c))
-    run, result = ours(x, weight, height, width, c, out, taps)
-    if taps == 1:
-        tx, tw, ty = torch.from_numpy(x), torch.from_numpy(weight), torch.empty(height * width, out)
-        pytorch = lambda: torch.mm(tx, tw, out=ty)
-    else:
-        tx = torch.from_numpy(x.reshape(1, height, width, c).transpose(0, 3, 1, 2).copy())
-        tw = torch.from_numpy(weight.reshape(3, 3, c, out).transpose(3, 2, 0, 1).copy())
-        pytorch = lambda: torch.nn.functional.conv2d(tx, tw, padding=1)
-    times = {"pytorch": [], "idm": []}
-    for _ in range(rounds):
-        for name, function in (("pytorch", pytorch), ("idm", run)):
-            time.sleep(0.3)  # PyTorch's threads spin on for a while
-            function()
-            begin = time.perf_counter()
-            value = function()
-            times[name].append(time.perf_counter() - begin)
-            if name == "pytorch":
-                expected = value
-    expected = expected.numpy() if taps == 1 else expected[0].permute(1, 2, 0).reshape(height * width, out).numpy()
-    median, flops = {k: statistics.median(v) for k, v in times.items()}, 2 * height * width * c * out * taps
-    kind = "linear" if taps == 1 else "conv 3x3"
-    print(f"{kind:8s} {height:3d} x {width:3d}, {c:4d} -> {out:4d}: PyTorch {flops / median['pytorch'] * 1e-9:4.0f}, idm {flops / median['idm'] * 1e-9:4.0f} GFLOP/s, "
-          f"ratio {median['pytorch'] / median['idm']:.2f}, difference {np.linalg.norm(result() - expected) / np.linalg.norm(expected):.1e}", flush=True)
+idm, pytorch, flops = {}, {}, {}
+for _ in range(options.rounds):
+    for key, row in measure_idm().items():
+        function = pytorch_of(*key)
+        if function:
+            idm.setdefault(key, []).append(row["seconds"])
+            pytorch.setdefault(key, []).append(measure_pytorch(function))
+            flops[key] = row["flops"]
+    time.sleep(0.3)  # PyTorch's threads spin on for a while
+for key, times in idm.items():
+    ours, theirs = statistics.median(times), statistics.median(pytorch[key])
+    print(f"{key[0]:10s} {key[1]:28s} PyTorch {flops[key] / theirs * 1e-9:5.0f}, idm {flops[key] / ours * 1e-9:5.0f} GFLOP/s, ratio {theirs / ours:.2f}", flush=True)

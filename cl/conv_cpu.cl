@@ -7,56 +7,14 @@
 // Groups: (panels, ceil(pixels / block)).
 #include "common.clh"
 #include "epilogue.clh"
+#include "tile.clh"
 #ifndef TAPS
 #define TAPS 9 // 1 or 9
-#endif
-#ifndef TILE_ROWS
-#define TILE_ROWS 5 // pixels per register tile
-#endif
-#ifndef TILE_VECS
-#define TILE_VECS 5 // float16 vectors per pixel of the tile
-#endif
-#ifndef UNROLL
-#define UNROLL 4 // of the loop over input channels
 #endif
 #ifndef SUB_TILES
 #define SUB_TILES 16 // tiles that share one pass over the panel
 #endif
-#define PANEL (16 * TILE_VECS)
 #include "window.clh"
-
-// Adds `in` products of one tap to the tile: a[r] points to pixel r's channels, w to the tap's part of the panel.
-static inline void accumulate(float16 acc[TILE_ROWS][TILE_VECS], __global const float *const a[TILE_ROWS], __global const float *w, const int in)
-{
-#pragma unroll UNROLL
-    for (int k = 0; k < in; k++) {
-        float16 b[TILE_VECS];
-#pragma unroll
-        for (int v = 0; v < TILE_VECS; v++) b[v] = vload16(v, w);
-#pragma unroll
-        for (int r = 0; r < TILE_ROWS; r++)
-#pragma unroll
-            for (int v = 0; v < TILE_VECS; v++) acc[r][v] = fma((float16)(a[r][k]), b[v], acc[r][v]);
-        w += PANEL;
-    }
-}
-
-static inline float16 load_some(__global const float *p, const int count)
-{
-    float v[16];
-    for (int i = 0; i < 16; i++) v[i] = i < count ? p[i] : 0.0f;
-    return vload16(0, v);
-}
-
-static inline void store_some(const float16 value, __global float *p, const int count)
-{
-    float v[16];
-    vstore16(value, 0, v);
-    for (int i = 0; i < count; i++) p[i] = v[i];
-}
-
-#define LOAD_ALL(p) vload16(0, p)
-#define LOAD_SOME(p) load_some(p, count)
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_cpu(TENSOR(const float, x), TENSOR(const float, panels), TENSOR(const float, zeros),
                                                                       EPILOGUE_ARGUMENTS, TENSOR(float, y), const int in, const int out, const int pixels,

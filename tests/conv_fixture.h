@@ -14,6 +14,7 @@ typedef struct conv_setting {
     idm_gemm gemm;
     double max_launch_ms;
     const char *limits; // as IDM_LIMITS, or null
+    bool fast;          // math = fast; else exact
 } conv_setting;
 
 static inline void conv_fixture_open(ops_fixture *f, const conv_setting *s)
@@ -28,7 +29,7 @@ static inline void conv_fixture_open(ops_fixture *f, const conv_setting *s)
     else (void)unsetenv("IDM_LIMITS");
     free(saved);
     if (status != IDM_OK || context_create(&info, &options, &f->ctx) != IDM_OK ||
-        ops_create(f->ctx, s->variants, s->gemm, IDM_MATH_EXACT, 4096, &f->o) != IDM_OK)
+        ops_create(f->ctx, s->variants, s->gemm, s->fast ? IDM_MATH_FAST : IDM_MATH_EXACT, 4096, &f->o) != IDM_OK)
         fail_msg("%s", idm_message());
 }
 

@@ -208,10 +208,10 @@ static void test_not_finite(void **state)
 // What a run says it takes is what it takes, counted from outside the program (buffer_counter.c).
 static void test_memory(void **state)
 {
-    static const char *const modes[] = {"none", "blocks", "invert"};
+    static const char *const modes[] = {"none", "blocks", "invert", "none --set device.math=fast", "invert --set device.math=fast"};
     (void)state;
     if (!getenv("IDM_BUFFER_COUNTER")) fail_msg("IDM_BUFFER_COUNTER is not set");
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         char command[2048];
         double counted, planned;
         (void)snprintf(command, sizeof command,

@@ -80,19 +80,18 @@ static void test_many_pixels(void **state)
 static void check_kept_bytes(ops *o, const char *table)
 {
     (void)table;
-    for (int taps = 1; taps <= 9; taps += 8) {
-        const arena_mark mark = arena_save(o->ctx, POOL_DERIVED), activations = arena_save(o->ctx, POOL_ACTIVATIONS);
-        weight w = {.plain = check_output(o, 1, 1, taps * 17, 33), .taps = taps, .in = 17, .out = 33};
-        arena_reset_peak(o->ctx, POOL_DERIVED);
-        weight_keep_transposed(o, &w);
-        const tensor kept = w.transposed;
-        weight_keep_transposed(o, &w); // renewed in its place
-        assert_true(kept.buffer == w.transposed.buffer && kept.offset == w.transposed.offset);
-        assert_int_equal(tensor_bytes(w.transposed), weight_transposed_bytes(o, &w));
-        assert_int_equal(arena_peak(o->ctx, POOL_DERIVED), (weight_transposed_bytes(o, &w) + 255) / 256 * 256);
-        arena_release(o->ctx, POOL_DERIVED, mark);
-        arena_release(o->ctx, POOL_ACTIVATIONS, activations);
-    }
+    for (int taps = 1; taps <= 9; taps += 8)
+        for (weight_form form = WEIGHT_TAPS; form <= (taps == 9 && o->table.conv == VARIANT_CPU ? WEIGHT_WINOGRAD : WEIGHT_TAPS); form++) {
+            const arena_mark mark = arena_save(o->ctx, POOL_DERIVED), activations = arena_save(o->ctx, POOL_ACTIVATIONS);
+            weight w = {.plain = check_output(o, 1, 1, taps * 17, 33), .taps = taps, .in = 17, .out = 33};
+            arena_reset_peak(o->ctx, POOL_DERIVED);
+            weight_keep_transposed(o, &w, form);
+            weight_renew(o, &w); // in its place
+            assert_int_equal(tensor_bytes(w.transposed), weight_transposed_bytes(o, &w, form));
+            assert_int_equal(arena_peak(o->ctx, POOL_DERIVED), (weight_transposed_bytes(o, &w, form) + 255) / 256 * 256);
+            arena_release(o->ctx, POOL_DERIVED, mark);
+            arena_release(o->ctx, POOL_ACTIVATIONS, activations);
+        }
 }
 
 static void test_kept(void **state)

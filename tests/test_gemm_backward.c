@@ -74,7 +74,7 @@ static void test_clblast(void **state)
     check_sizes(&f.o, "clblast");
     check_epilogues(&f.o, "clblast");
     check_many_pixels(&f.o, "clblast");
-    assert_int_equal(weight_transposed_bytes(&f.o, &(weight){.taps = 1, .in = 3, .out = 5}), 0);
+    assert_int_equal(weight_transposed_bytes(&f.o, &(weight){.taps = 1, .in = 3, .out = 5}, WEIGHT_TAPS), 0);
     ops_fixture_close(&f);
 }
 

@@ -66,11 +66,51 @@ static void test_sharp(void **state)
     check_tables("sharp", 4e-6);
 }
 
+static void count_transforms(void *user, const char *name, long launched, double seconds, cost total, double longest)
+{
+    (void)seconds, (void)total, (void)longest;
+    if (strcmp(name, "weight_to_winograd") == 0) *(long *)user += launched;
+}
+
+static long transforms(idm_session *session)
+{
+    long count = 0;
+    context_profile_visit(session_context(session), count_transforms, &count);
+    return count;
+}
+
+// Weights kept in the layouts of a small picture give way to a larger one's, which are then read as they are.
+static void test_layouts_follow_pictures(void **state)
+{
+    const golden_setting setting = {.variants = IDM_VARIANTS_CPU, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_FAST};
+    golden g;
+    idm_operator small;
+    (void)state;
+    golden_open(&g, "tiny");
+    idm_session *session = golden_session(&g, &setting);
+    const int side = idm_session_block_size(session);
+    assert_int_equal(idm_session_operator(session, side, side, "small", &small), IDM_OK);
+    float *y = calloc((size_t)small.measurements, sizeof *y), *out = calloc((size_t)side * (size_t)side, sizeof *out);
+    assert_true(y && out);
+    assert_int_equal(idm_session_reconstruct(session, &small, y, 1, out, NULL, NULL), IDM_OK);
+    assert_int_equal(transforms(session), 0);
+    free(golden_reconstruct(&g, session));
+    const long kept = transforms(session);
+    assert_true(kept > 0);
+    free(golden_reconstruct(&g, session));
+    assert_int_equal(transforms(session), kept);
+    idm_operator_free(&small);
+    free(y);
+    free(out);
+    idm_session_close(session);
+    golden_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small),  cmocka_unit_test(test_tiny),  cmocka_unit_test(test_wide),
-        cmocka_unit_test(test_padded), cmocka_unit_test(test_sharp),
+        cmocka_unit_test(test_padded), cmocka_unit_test(test_sharp), cmocka_unit_test(test_layouts_follow_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,7 @@ static void test_tables(void **state)
         {{.variants = IDM_VARIANTS_GPU, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_EXACT}, "gpu"},
         {{.variants = IDM_VARIANTS_GENERIC, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_EXACT}, "generic"},
         {{.variants = IDM_VARIANTS_GPU, .gemm = IDM_GEMM_CLBLAST, .math = IDM_MATH_FAST}, "gpu, clblast, fast"},
+        {{.variants = IDM_VARIANTS_CPU, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_FAST}, "cpu, fast"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
@@ -200,10 +201,10 @@ static void test_same_bits(void **state)
 
 // ---- Adam
 
-static void test_training(void **state)
+static void check_training(const golden_setting *setting)
 {
-    (void)state;
-    gradient_run r = open_run("tiny_training", &CPU, (trainer_options){.optimiser = true});
+    gradient_run r = open_run("tiny_training", setting, (trainer_options){.optimiser = true});
+    assert_true(arena_held(session_context(r.session), POOL_DERIVED) > 0); // kept operands, renewed after each step
     const double rate = golden_number(r.file, "lr");
     const tensor_entry *entry = tensor_file_find(r.file, "losses");
     float losses[64];
@@ -223,6 +224,13 @@ static void test_training(void **state)
         print_message("parameters: whole %.2e median %.2e worst %.2e (%s)\n", e.whole, e.median, e.worst, e.worst_name);
     assert_true(e.tensors > 500 && e.whole <= 1e-4 && e.worst <= 1e-2);
     close_run(&r);
+}
+
+static void test_training(void **state)
+{
+    (void)state;
+    check_training(&CPU);
+    check_training(&(golden_setting){.variants = IDM_VARIANTS_CPU, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_FAST}); // with Winograd
 }
 
 int main(void)

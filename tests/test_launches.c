@@ -24,9 +24,9 @@ cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel_handle, c
 }
 
 // Twice in one session: the second time the kernels' speeds are known, and launches are cut to them.
-static float *run_twice(const golden *g, idm_variants variants, double max_launch_ms, long *count)
+static float *run_twice(const golden *g, idm_variants variants, idm_math math, double max_launch_ms, long *count)
 {
-    const golden_setting s = {.variants = variants, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_EXACT, .max_launch_ms = max_launch_ms};
+    const golden_setting s = {.variants = variants, .gemm = IDM_GEMM_OWN, .math = math, .max_launch_ms = max_launch_ms};
     idm_session *session = golden_session(g, &s);
     const long before = launches;
     free(golden_reconstruct(g, session));
@@ -38,15 +38,21 @@ static float *run_twice(const golden *g, idm_variants variants, double max_launc
 
 static void check_golden(const char *name)
 {
-    static const idm_variants tables[] = {IDM_VARIANTS_CPU, IDM_VARIANTS_GPU, IDM_VARIANTS_GENERIC};
+    static const struct {
+        idm_variants variants;
+        idm_math math;
+    } tables[] = {{IDM_VARIANTS_CPU, IDM_MATH_EXACT},
+                  {IDM_VARIANTS_CPU, IDM_MATH_FAST},
+                  {IDM_VARIANTS_GPU, IDM_MATH_EXACT},
+                  {IDM_VARIANTS_GENERIC, IDM_MATH_EXACT}};
     static const double limits[] = {5, 0.1}; // ms; the last cuts nearly everything, whatever the device
     golden g;
     golden_open(&g, name);
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
         long whole, cut = 0;
-        float *want = run_twice(&g, tables[t], 100, &whole);
+        float *want = run_twice(&g, tables[t].variants, tables[t].math, 100, &whole);
         for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-            float *got = run_twice(&g, tables[t], limits[i], &cut);
+            float *got = run_twice(&g, tables[t].variants, tables[t].math, limits[i], &cut);
             assert_memory_equal(got, want, g.count * sizeof *got);
             free(got);
         }
@@ -79,6 +85,9 @@ static void test_published_widths(void **state)
         conv_fixture_same_bits(&whole, &cut, 1, 16, 24, 320, 320, 9, 1, false);
         conv_fixture_same_bits(&whole, &cut, 1, 24, 32, 320, 2560, 1, 1, false);
     }
+    const conv_setting whole = {.variants = IDM_VARIANTS_CPU, .gemm = IDM_GEMM_OWN, .max_launch_ms = 100, .fast = true},
+                       cut = {.variants = IDM_VARIANTS_CPU, .gemm = IDM_GEMM_OWN, .max_launch_ms = 5, .fast = true};
+    conv_fixture_same_bits(&whole, &cut, 1, 32, 48, 320, 320, 9, 1, false);
 }
 
 // ---- training operations

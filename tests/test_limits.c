@@ -5,12 +5,16 @@ static void check_limits(const char *limits)
 {
     static const struct {
         idm_variants variants;
+        idm_math math;
         const char *name;
-    } tables[] = {{IDM_VARIANTS_CPU, "cpu"}, {IDM_VARIANTS_GPU, "gpu"}, {IDM_VARIANTS_GENERIC, "generic"}};
+    } tables[] = {{IDM_VARIANTS_CPU, IDM_MATH_EXACT, "cpu"},
+                  {IDM_VARIANTS_CPU, IDM_MATH_FAST, "cpu, fast"},
+                  {IDM_VARIANTS_GPU, IDM_MATH_EXACT, "gpu"},
+                  {IDM_VARIANTS_GENERIC, IDM_MATH_EXACT, "generic"}};
     golden g;
     golden_open(&g, "tiny");
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        const golden_setting s = {.variants = tables[i].variants, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_EXACT, .limits = limits};
+        const golden_setting s = {.variants = tables[i].variants, .gemm = IDM_GEMM_OWN, .math = tables[i].math, .limits = limits};
         char what[128];
         (void)snprintf(what, sizeof what, "%s, %s", limits, tables[i].name);
         golden_check(&g, &s, 2e-6, what);

@@ -65,7 +65,7 @@ static void free_set(kernel_set *set)
 }
 
 // The kernels of a dry forward pass.
-static kernel_set kernels_of(idm_variants variants, const model_sizes *sizes, int batch, int height, int width)
+static kernel_set kernels_of(idm_variants variants, idm_math math, const model_sizes *sizes, int batch, int height, int width)
 {
     const device_info device = {.name = "described",
                                 .type = variants == IDM_VARIANTS_CPU ? DEVICE_CPU : DEVICE_GPU,
@@ -85,7 +85,7 @@ static kernel_set kernels_of(idm_variants variants, const model_sizes *sizes, in
     sensing a;
     assert_non_null(set.list);
     assert_int_equal(context_create(&device, &options, &ctx), IDM_OK);
-    assert_int_equal(ops_create(ctx, variants, IDM_GEMM_OWN, IDM_MATH_EXACT, network_max_channels(sizes), &o), IDM_OK);
+    assert_int_equal(ops_create(ctx, variants, IDM_GEMM_OWN, math, network_max_channels(sizes), &o), IDM_OK);
     assert_int_equal(network_create(&o, sizes, &net), IDM_OK);
     sensing_create(&o, NULL, n, m, NULL, height, width, &a);
     const tensor y = arena_push(ctx, POOL_ACTIVATIONS, DTYPE_F32, batch, 1, height * width / n, m);
@@ -112,16 +112,16 @@ static void check_tile_classes(const kernel_set *all, const char *what)
     }
 }
 
-static void check_table(idm_variants variants, const char *name)
+static void check_table(idm_variants variants, idm_math math, const char *name)
 {
     static const model_sizes networks[] = {{{320, 640}, 8, 32, 3, 32}, {{32, 64}, 4, 8, 3, 16}};
     static const int pictures[][3] = {{1, 256, 256}, {3, 352, 416},  {2, 608, 480},   {1, 992, 544},
                                       {5, 736, 928}, {1, 1184, 672}, {2, 1312, 1504}, {1, 64, 96}}; // batch, height, width
     for (size_t k = 0; k < sizeof networks / sizeof *networks; k++) {
-        kernel_set all = kernels_of(variants, &networks[k], pictures[0][0], pictures[0][1], pictures[0][2]);
+        kernel_set all = kernels_of(variants, math, &networks[k], pictures[0][0], pictures[0][1], pictures[0][2]);
         assert_true(all.count > 10);
         for (size_t i = 1; i < sizeof pictures / sizeof *pictures; i++) {
-            kernel_set other = kernels_of(variants, &networks[k], pictures[i][0], pictures[i][1], pictures[i][2]);
+            kernel_set other = kernels_of(variants, math, &networks[k], pictures[i][0], pictures[i][1], pictures[i][2]);
             check_subset(&other, &all, name);
             check_subset(&all, &other, name);
             for (int j = 0; j < other.count; j++) add_built(&all, &other.list[j]);
@@ -137,19 +137,20 @@ static void check_table(idm_variants variants, const char *name)
 static void test_cpu(void **state)
 {
     (void)state;
-    check_table(IDM_VARIANTS_CPU, "cpu");
+    check_table(IDM_VARIANTS_CPU, IDM_MATH_EXACT, "cpu");
+    check_table(IDM_VARIANTS_CPU, IDM_MATH_FAST, "cpu, fast");
 }
 
 static void test_gpu(void **state)
 {
     (void)state;
-    check_table(IDM_VARIANTS_GPU, "gpu");
+    check_table(IDM_VARIANTS_GPU, IDM_MATH_EXACT, "gpu");
 }
 
 static void test_generic(void **state)
 {
     (void)state;
-    check_table(IDM_VARIANTS_GENERIC, "generic");
+    check_table(IDM_VARIANTS_GENERIC, IDM_MATH_EXACT, "generic");
 }
 
 int main(void)

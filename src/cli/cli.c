@@ -6,11 +6,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 const cli_command *const cli_commands[] = {
-    &devices_command, &selftest_command, &verify_command, &measure_command, &reconstruct_command, &eval_command,
-    &train_command,   &plan_command,     &tune_command,   &convert_command, &inspect_command,     &help_command,
+    &devices_command, &selftest_command, &verify_command, &measure_command, &reconstruct_command, &eval_command, &train_command,
+    &plan_command,    &bench_command,    &tune_command,   &convert_command, &inspect_command,     &help_command,
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
 
@@ -274,11 +273,4 @@ const char *cli_time_text(char out[32], double seconds)
     else if (minutes < 60) (void)snprintf(out, 32, "%.0f min %.0f s", minutes, floor(seconds - 60 * minutes));
     else (void)snprintf(out, 32, "%.0f h %.0f min", floor(minutes / 60), fmod(minutes, 60));
     return out;
-}
-
-double cli_clock(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

@@ -41,7 +41,7 @@ struct cli_call {
 };
 
 extern const cli_command devices_command, selftest_command, verify_command, measure_command, reconstruct_command, eval_command,
-    train_command, plan_command, tune_command, convert_command, inspect_command, help_command;
+    train_command, plan_command, bench_command, tune_command, convert_command, inspect_command, help_command;
 extern const cli_command *const cli_commands[];
 extern const size_t cli_command_count;
 extern const cli_option cli_common_options[];
@@ -73,9 +73,6 @@ void cli_json_number(cJSON *object, const char *name, double value);
 // "1.5 GiB"; "3 min 20 s". `out` holds 32 bytes.
 const char *cli_bytes_text(char out[32], double bytes);
 const char *cli_time_text(char out[32], double seconds);
-
-// Seconds of a clock that never jumps.
-double cli_clock(void);
 
 void help_overview(FILE *out);
 void help_print(FILE *out, const cli_command *command);

@@ -1,5 +1,6 @@
 #include "cli/job.h"
 
+#include "core/clock.h"
 #include "eval/session.h"
 #include <math.h>
 #include <stdlib.h>
@@ -74,9 +75,9 @@ static idm_status probe(job *j, int side, double *seconds)
     idm_status status = y && out ? IDM_OK : status_fail(IDM_FAILED, "out of memory");
     for (int run = 0; run < 2 && status == IDM_OK; run++) { // the first lays out memory, and builds kernels
         if (run == 1) forecast_measure_begin(&j->forecast, ctx);
-        const double began = cli_clock();
+        const double began = clock_seconds();
         status = idm_session_reconstruct(j->session, &op, y, 1, out, NULL, NULL);
-        *seconds = cli_clock() - began;
+        *seconds = clock_seconds() - began;
     }
     forecast_measure_end(&j->forecast, ctx, *seconds);
     if (status == IDM_OK && j->forecast.failed) status = status_fail(IDM_FAILED, "out of memory");

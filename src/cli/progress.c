@@ -1,12 +1,13 @@
 #include "cli/progress.h"
 
+#include "core/clock.h"
 #include "core/files.h"
 #include <string.h>
 #include <unistd.h>
 
 void progress_begin(progress *p, const cli_call *call, double work, size_t items)
 {
-    *p = (progress){.work = work, .items = items, .began = cli_clock()};
+    *p = (progress){.work = work, .items = items, .began = clock_seconds()};
     p->shown = !call->quiet && isatty(STDERR_FILENO) == 1;
 }
 
@@ -19,7 +20,7 @@ void progress_clear(progress *p)
 static void draw(progress *p, double fraction)
 {
     enum { CELLS = 24 };
-    const double now = cli_clock(), share = p->work > 0 ? (p->done + fraction * p->item_work) / p->work : 0;
+    const double now = clock_seconds(), share = p->work > 0 ? (p->done + fraction * p->item_work) / p->work : 0;
     if (now - p->drawn < 0.1) return;
     char bar[CELLS + 1], left[32];
     memset(bar, '.', CELLS);

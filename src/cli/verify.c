@@ -158,6 +158,7 @@ static idm_status print_json(const verification *v, bool right)
     if (!isnan(v->training_error)) {
         cJSON *training = cJSON_AddObjectToObject(object, "training");
         cli_json_number(training, "worst_loss_error", v->training_error);
+        cli_json_number(training, "step_seconds", v->step_seconds);
         if (v->parameters.tensors) cli_json_number(training, "parameter_error", v->parameters.whole);
     }
     cJSON_AddBoolToObject(object, "pass", right);
@@ -172,6 +173,7 @@ static void print_text(const verification *v, bool right)
     if (g->tensors)
         printf("gradients    %.3e whole, %.3e median of %zu, %.3e worst (%s)\n", g->whole, g->median, g->tensors, g->worst, g->worst_name);
     if (!isnan(v->training_error)) printf("training     %.3e worst loss\n", v->training_error);
+    if (!isnan(v->step_seconds)) printf("a step       %.3f s\n", v->step_seconds);
     if (p->tensors) printf("parameters   %.3e whole, %.3e median, %.3e worst (%s)\n", p->whole, p->median, p->worst, p->worst_name);
     printf("%s (tolerance %.1e, gradients %.1e)\n", right ? "pass" : "WRONG", v->tolerance, v->gradient_tolerance);
 }
@@ -208,8 +210,13 @@ static idm_status read_tolerance(const cli_call *call, const char *name, double 
 
 static idm_status verify_run(const cli_call *call)
 {
-    verification v = {
-        .call = call, .tolerance = 1e-4, .gradient_tolerance = 1e-2, .output_error = NAN, .loss_error = NAN, .training_error = NAN};
+    verification v = {.call = call,
+                      .tolerance = 1e-4,
+                      .gradient_tolerance = 1e-2,
+                      .output_error = NAN,
+                      .loss_error = NAN,
+                      .training_error = NAN,
+                      .step_seconds = NAN};
     IDM_TRY(read_tolerance(call, "tolerance", &v.tolerance));
     IDM_TRY(read_tolerance(call, "gradient-tolerance", &v.gradient_tolerance));
     if (!call->config.model.weights[0]) return status_fail(IDM_USAGE, "verify needs --weights FILE");

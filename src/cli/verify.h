@@ -26,6 +26,7 @@ typedef struct verification {
     double output_error, loss_error; // NaN: nothing to compare with
     golden_errors gradients, parameters;
     double training_error; // of the worst of `losses`, relative; NaN: nothing to compare with
+    double step_seconds;   // of the fastest of Adam's steps after the first; NaN: there was none
     verify_dump dump;
 } verification;
 

@@ -1,5 +1,6 @@
 #include "cli/verify.h"
 
+#include "core/clock.h"
 #include "core/text.h"
 #include "train/train.h"
 #include <math.h>
@@ -132,8 +133,11 @@ static idm_status take_steps(training_run *r, const float *want, float *got, siz
     v->training_error = 0;
     for (size_t i = 0; i < count; i++) {
         trainer_state s;
+        const double began = clock_seconds();
         trainer_step(r->trainer, v->m.x, v->m.y, v->m.perm, rate);
         IDM_TRY(trainer_read(r->trainer, &s));
+        const double seconds = clock_seconds() - began;
+        if (i > 0 && !(v->step_seconds <= seconds)) v->step_seconds = seconds; // the first builds kernels
         got[i] = s.loss;
         const double error = fabs((double)got[i] - want[i]) / fabs((double)want[i]);
         if (!(error <= v->training_error)) v->training_error = isfinite(error) ? error : INFINITY;

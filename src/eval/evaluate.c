@@ -1,9 +1,9 @@
 #include "eval/evaluate.h"
 
+#include "core/clock.h"
 #include "core/status.h"
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 idm_status picture_load(const char *path, picture *p)
 {
@@ -79,19 +79,12 @@ static void report_tile(void *user, double fraction)
     p->report(p->user, (p->index + fraction) / p->count);
 }
 
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 idm_status evaluate_reconstruct(idm_session *session, const idm_operator *op, const tiling *t, const float *y, const uint8_t *truth,
                                 idm_progress *progress, void *user, reconstruction *r)
 {
     *r = (reconstruction){.height = t->height, .width = t->width, .psnr = NAN, .ssim = NAN};
     IDM_TRY(evaluate_check_operator(op, t));
-    const double began = now();
+    const double began = clock_seconds();
     tile_progress part = {.report = progress, .user = user, .count = tiling_count(t)};
     float *tiles = malloc(tile_pixels(t) * (size_t)part.count * sizeof *tiles);
     r->plane = malloc((size_t)t->height * (size_t)t->width * sizeof *r->plane);
@@ -101,7 +94,7 @@ idm_status evaluate_reconstruct(idm_session *session, const idm_operator *op, co
                                          tiles + (size_t)part.index * tile_pixels(t), progress ? report_tile : NULL, &part);
     if (status == IDM_OK) {
         tiling_blend(t, tiles, r->plane);
-        r->seconds = now() - began;
+        r->seconds = clock_seconds() - began;
         if (truth) {
             r->psnr = idm_psnr(r->plane, truth, t->height, t->width);
             r->ssim = idm_ssim(r->plane, truth, t->height, t->width);

@@ -313,11 +313,12 @@ static idm_status check_budget(const idm_session *s, const job *j, size_t bytes)
                        (double)s->budget / 1073741824);
 }
 
-// Plans; layouts kept for smaller jobs give way where the budget is short.
+// Plans; layouts kept for other jobs give way where this one reads others, or the budget is short.
 static idm_status plan_within_budget(idm_session *s, const job *j, size_t *bytes, double *flops)
 {
     IDM_TRY(plan(s, j, bytes, flops));
-    if (arena_held(s->ctx, POOL_DERIVED) && *bytes + arena_held(s->ctx, POOL_DERIVED) > s->budget) {
+    if (arena_held(s->ctx, POOL_DERIVED) &&
+        (*bytes + arena_held(s->ctx, POOL_DERIVED) > s->budget || !network_layouts_suit(&s->net, j->op->height, j->op->width))) {
         network_drop_layouts(&s->net);
         IDM_TRY(plan(s, j, bytes, flops));
     }
@@ -334,7 +335,7 @@ static idm_status prepare(idm_session *s, const job *j)
         return IDM_OK;
     s->prepared.batch = 0;
     IDM_TRY(plan_within_budget(s, j, &bytes, &flops));
-    if (arena_held(s->ctx, POOL_DERIVED) == 0) network_keep_layouts(&s->net, s->budget - bytes, false);
+    if (arena_held(s->ctx, POOL_DERIVED) == 0) network_keep_layouts(&s->net, j->op->height, j->op->width, s->budget - bytes, false);
     context_plan_begin(s->ctx);
     run(s, j);
     IDM_TRY(context_plan_commit(s->ctx));

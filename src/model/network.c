@@ -1,6 +1,7 @@
 #include "model/network.h"
 
 #include "core/status.h"
+#include "ops/conv_winograd.h"
 #include "ops/ddim.h"
 #include "ops/pointwise.h"
 
@@ -61,90 +62,127 @@ void network_free(network *n)
 
 // ---- kept layouts
 
-typedef void weight_visitor(network *n, weight *w, void *user);
+// Where a weight is used.
+typedef struct place {
+    int level;  // 0: at half the picture's height and width, 1: at a quarter; of what is written
+    int stride; // 2: of the downsampler, which reads at level 0 and writes at level 1
+} place;
 
-static void visit_module(network *n, module *m, weight_visitor *visit, void *user);
+typedef void weight_visitor(network *n, weight *w, place at, void *user);
 
-static void visit_resnet(network *n, resnet *r, weight_visitor *visit, void *user)
+static void visit_resnet(network *n, resnet *r, place at, weight_visitor *visit, void *user)
 {
-    visit(n, &r->conv1.w, user);
-    visit(n, &r->conv2.w, user);
-    if (r->in != r->out) visit(n, &r->shortcut.w, user);
+    visit(n, &r->conv1.w, at, user);
+    visit(n, &r->conv2.w, at, user);
+    if (r->in != r->out) visit(n, &r->shortcut.w, at, user);
 }
 
-static void visit_module(network *n, module *m, weight_visitor *visit, void *user)
+static void visit_module(network *n, module *m, place at, weight_visitor *visit, void *user)
 {
-    if (m->kind == MODULE_RESNET) visit_resnet(n, &m->body.resnet, visit, user);
+    if (m->kind == MODULE_RESNET) visit_resnet(n, &m->body.resnet, at, visit, user);
     if (m->kind != MODULE_TRANSFORMER) return;
     transformer *t = &m->body.transformer;
     layer *const layers[] = {&t->proj_in, &t->to_q, &t->to_k, &t->to_v, &t->to_out, &t->ff_proj, &t->ff_out, &t->proj_out};
-    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) visit(n, &layers[i]->w, user);
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) visit(n, &layers[i]->w, at, user);
 }
 
 static void visit_weights(network *n, weight_visitor *visit, void *user)
 {
+    static const place levels[] = {{0, 1}, {1, 1}}, downsampler = {1, 2};
     unet *u = &n->unet;
-    visit(n, &u->conv_in.w, user);
-    for (int level = 0; level < 2; level++) {
-        down_block *d = &u->down[level];
-        if (d->has_first) visit_resnet(n, &d->first, visit, user);
+    visit(n, &u->conv_in.w, levels[0], user);
+    for (int i = 0; i < 2; i++) {
+        down_block *d = &u->down[i];
+        if (d->has_first) visit_resnet(n, &d->first, levels[i], visit, user);
         for (int j = 0; j < 2; j++)
-            for (int k = 0; k < d->chains[j].count; k++) visit_module(n, &d->chains[j].modules[k], visit, user);
-        if (d->has_downsampler) visit(n, &d->downsampler.w, user);
+            for (int k = 0; k < d->chains[j].count; k++) visit_module(n, &d->chains[j].modules[k], levels[i], visit, user);
+        if (d->has_downsampler) visit(n, &d->downsampler.w, downsampler, user);
     }
-    for (int level = 0; level < 2; level++) {
-        up_block *b = &u->up[level];
-        visit_resnet(n, &b->first, visit, user);
-        for (int k = 0; k < b->chain.count; k++) visit_module(n, &b->chain.modules[k], visit, user);
-        if (b->has_upsampler) visit(n, &b->upsampler.w, user);
+    for (int i = 0; i < 2; i++) {
+        up_block *b = &u->up[i];
+        const place at = levels[1 - i];
+        visit_resnet(n, &b->first, at, visit, user);
+        for (int k = 0; k < b->chain.count; k++) visit_module(n, &b->chain.modules[k], at, visit, user);
+        if (b->has_upsampler) visit(n, &b->upsampler.w, levels[0], user);
     }
-    visit(n, &u->conv_out.w, user);
+    visit(n, &u->conv_out.w, levels[0], user);
 }
 
 typedef struct keeping {
-    size_t left;   // bytes
-    bool backward; // the backward pass's operands too
+    int height, width;
+    size_t left;      // bytes
+    bool backward;    // the backward pass's operands too
+    weight_form form; // of the operands that are kept now
 } keeping;
 
-static void keep(network *n, weight *w, void *user)
+static weight_form form_at(const network *n, const keeping *k, const weight *w, int in, int out, int level, int stride)
+{
+    return w->taps == 9 ? conv_form(n->o, in, out, stride, k->height >> (level + 1), k->width >> (level + 1)) : WEIGHT_TAPS;
+}
+
+static void keep(network *n, weight *w, place at, void *user)
 {
     keeping *k = user;
-    const size_t panels = weight_panels_bytes(n->o, w), transposed = k->backward ? weight_transposed_bytes(n->o, w) : 0;
+    const weight_form form = form_at(n, k, w, w->in, w->out, at.level, at.stride);
+    // the gradient with respect to x is as large as x, and a convolution of stride 1
+    const weight_form backward_form = form_at(n, k, w, w->out, w->in, at.stride == 2 ? at.level - 1 : at.level, 1);
+    const size_t panels = form == k->form ? weight_panels_bytes(n->o, w, form) : 0;
+    const size_t transposed = k->backward && backward_form == k->form ? weight_transposed_bytes(n->o, w, backward_form) : 0;
     if (panels && panels <= k->left) {
-        weight_keep_panels(n->o, w);
+        weight_keep_panels(n->o, w, form);
         k->left -= panels;
     }
     if (transposed && transposed <= k->left) {
-        weight_keep_transposed(n->o, w);
+        weight_keep_transposed(n->o, w, backward_form);
         k->left -= transposed;
     }
 }
 
-static void renew(network *n, weight *w, void *user)
+// Winograd's operands come last: for each byte that they take, making them again costs least.
+static void keep_all(network *n, keeping k)
 {
-    (void)user;
-    if (tensor_given(w->panels)) weight_keep_panels(n->o, w);
-    if (tensor_given(w->transposed)) weight_keep_transposed(n->o, w);
+    for (k.form = WEIGHT_TAPS; k.form <= WEIGHT_WINOGRAD; k.form++) visit_weights(n, keep, &k);
 }
 
-static void forget(network *n, weight *w, void *user)
+static void renew(network *n, weight *w, place at, void *user)
 {
-    (void)n, (void)user;
+    (void)at, (void)user;
+    weight_renew(n->o, w);
+}
+
+static void forget(network *n, weight *w, place at, void *user)
+{
+    (void)n, (void)at, (void)user;
     w->panels = w->transposed = NO_TENSOR;
 }
 
-void network_keep_layouts(network *n, size_t bytes, bool backward)
+void network_keep_layouts(network *n, int height, int width, size_t bytes, bool backward)
 {
-    keeping real = {bytes, backward}, planned = real;
+    const keeping k = {.height = height, .width = width, .left = bytes, .backward = backward};
     network_drop_layouts(n);
     if (context_device(n->o->ctx)->device_id) {
         context_plan_begin(n->o->ctx);
-        visit_weights(n, keep, &planned);
+        keep_all(n, k);
         visit_weights(n, forget, NULL);
         arena_release(n->o->ctx, POOL_DERIVED, (arena_mark){0, 0});
         if (context_plan_commit(n->o->ctx) != IDM_OK) return;
     }
-    visit_weights(n, keep, &real);
+    keep_all(n, k);
+    n->kept_for.height = height;
+    n->kept_for.width = width;
+    n->kept_for.backward = backward;
+}
+
+bool network_layouts_suit(const network *n, int height, int width)
+{
+    const int c = n->unet.sizes.channels[1];
+    for (int level = 0; level < 2; level++) {
+        const int shift = level + 1;
+        if (conv_form(n->o, c, c, 1, height >> shift, width >> shift) !=
+            conv_form(n->o, c, c, 1, n->kept_for.height >> shift, n->kept_for.width >> shift))
+            return n->kept_for.backward;
+    }
+    return true;
 }
 
 void network_renew_layouts(network *n)

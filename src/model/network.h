@@ -10,6 +10,10 @@ typedef struct network {
     unet unet;
     tensor help, merge, alpha; // 1, 1, T values
     tensor v[STEPS_MAX];       // of step module T - t
+    struct {
+        int height, width; // 0: none kept
+        bool backward;
+    } kept_for; // what network_keep_layouts was called with
 } network;
 
 // Makes the parameters on POOL_WEIGHTS, exactly as large as needed; parameters_upload(&n->parameters, ...) fills them. IDM_USAGE for sizes
@@ -20,9 +24,12 @@ void network_free(network *n);
 // The widest tensor any convolution reads (for ops_create).
 int network_max_channels(const model_sizes *sizes);
 
-// Keeps weights in the layout the chosen variants read, with `backward` those of the backward pass too, as many as fit into `bytes` of
-// device memory (first come first kept); the others are converted at each use. Those kept before are dropped.
-void network_keep_layouts(network *n, size_t bytes, bool backward);
+// Keeps weights in the layout the chosen variants read for pictures of height x width, with `backward` those of the backward pass too, as
+// many as fit into `bytes` of device memory (those first that save most for their bytes, else first come first kept); the others, and for
+// pictures that are read otherwise, are converted at each use. Those kept before are dropped.
+void network_keep_layouts(network *n, int height, int width, size_t bytes, bool backward);
+// Whether what is kept suits pictures of height x width: they read the same layouts, or it was kept for training, which goes on.
+bool network_layouts_suit(const network *n, int height, int width);
 // After the weights changed.
 void network_renew_layouts(network *n);
 // Gives their memory back.

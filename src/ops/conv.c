@@ -2,6 +2,7 @@
 
 #include "ops/conv_variants.h"
 #include "ops/conv_weight_gradient.h"
+#include "ops/conv_winograd.h"
 #include "ops/pointwise.h"
 #include "ops/storage.h"
 #include <assert.h>
@@ -20,11 +21,18 @@ int epilogue_parts(const epilogue *e)
     return (tensor_given(e->bias) ? 1 : 0) | (tensor_given(e->residual) ? 2 : 0) | (tensor_given(e->v) ? 4 : 0); // cl/epilogue.clh
 }
 
+static weight_form form_of(const ops *o, const conv_call *call, int in, int out)
+{
+    return conv_form(o, in, out, call->stride, call->y.h, call->y.w);
+}
+
 static void run_variant(ops *o, variant v, const conv_call *call)
 {
+    const weight *w = call->w;
     switch (v) {
     case VARIANT_CPU:
-        conv_cpu(o, call);
+        if (w->taps == 9 && form_of(o, call, w->in, w->out) == WEIGHT_WINOGRAD) conv_winograd(o, call);
+        else conv_cpu(o, call);
         break;
     case VARIANT_GPU:
         conv_gpu(o, call);
@@ -68,12 +76,13 @@ void conv_backward_data(ops *o, tensor dy, const weight *w, int stride, bool ups
     static const epilogue none;
     assert(w->taps == 9 && dx.c == w->in && dy.c == w->out && sizes_fit(dx, dy, stride, upsample));
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const weight transposed = weight_transposed(o, w);
-    conv_call call = {.x = dy, .y = dx, .w = &transposed, .e = e ? e : &none, .stride = 1, .dilate = stride == 2};
+    conv_call call = {.x = dy, .y = dx, .e = e ? e : &none, .stride = 1, .dilate = stride == 2};
     if (upsample) {
         call.y = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, dx.n, dy.h, dy.w, dx.c);
         call.e = &none;
     }
+    const weight transposed = weight_transposed(o, w, form_of(o, &call, w->out, w->in));
+    call.w = &transposed;
     conv_run(o, o->table.conv, &call);
     if (upsample) upsample_nearest_backward(o, call.y, e ? e : &none, dx);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);

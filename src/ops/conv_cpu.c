@@ -9,7 +9,7 @@ enum {
     SUB_TILES = 16,
 };
 
-static const tuning_row *tuned(const ops *o, int taps, int in, int out, int pixels)
+const tuning_row *conv_cpu_tuned(const ops *o, int taps, int in, int out, int pixels)
 {
     const tuning_shape call = {.op = taps == 1 ? TUNED_LINEAR : TUNED_CONV, .variant = VARIANT_CPU, .in = in, .out = out, .pixels = pixels};
     return tuning_find(o, &call);
@@ -46,7 +46,7 @@ static cpu_tile tile_of(const ops *o, const tuning_row *row, int out)
 
 cpu_tile conv_cpu_tile(const ops *o, int taps, int in, int out)
 {
-    return tile_of(o, tuned(o, taps, in, out, 0), out);
+    return tile_of(o, conv_cpu_tuned(o, taps, in, out, 0), out);
 }
 
 // Pixels per group: whole tiles, large enough that a panel is read seldom, small enough that all cores have work.
@@ -64,7 +64,7 @@ void conv_cpu(ops *o, const conv_call *call)
     const weight *w = call->w;
     const tensor x = call->x, y = call->y;
     const int pixels = tensor_rows(y);
-    const tuning_row *row = tuned(o, w->taps, w->in, w->out, pixels);
+    const tuning_row *row = conv_cpu_tuned(o, w->taps, w->in, w->out, pixels);
     const cpu_tile tile = tile_of(o, row, w->out);
     const int panel = 16 * tile.vectors;
     const size_t panels = ceil_div((size_t)w->out, (size_t)panel);
@@ -74,7 +74,7 @@ void conv_cpu(ops *o, const conv_call *call)
     const int taps_per_pass = w->taps == 1 || 9 * tap_bytes <= cache_bytes ? w->taps : 3 * tap_bytes <= cache_bytes ? 3 : 1;
 
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const tensor packed = weight_panels(o, w, tile.vectors);
+    const tensor packed = weight_panels(o, w, WEIGHT_TAPS);
     kernel *k = kernel_get(o->ctx, "conv_cpu", "conv_cpu", "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d -DUNROLL=%d -DSUB_TILES=%d", w->taps,
                            tile.rows, tile.vectors, tuning_value(row, TUNE_UNROLL, UNROLL), tuning_value(row, TUNE_SUB_TILES, SUB_TILES));
     LAUNCH(o->ctx, k, ((work){.groups = {panels, ceil_div((size_t)pixels, (size_t)block)}}), conv_cost(call), T(x), T(packed), T(o->zeros),

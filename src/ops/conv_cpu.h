@@ -4,6 +4,9 @@
 
 #include "ops/ops.h"
 
+// The tuning's row for a call, or null. pixels 0: a question about layouts, which fit every picture.
+const tuning_row *conv_cpu_tuned(const ops *o, int taps, int in, int out, int pixels);
+
 typedef struct cpu_tile {
     int rows, vectors; // pixels x float16 vectors held in registers
 } cpu_tile;

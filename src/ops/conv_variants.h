@@ -17,6 +17,7 @@ typedef struct conv_call {
 // Any of them.
 void conv_run(ops *o, variant v, const conv_call *call);
 void conv_cpu(ops *o, const conv_call *call);
+void conv_winograd(ops *o, const conv_call *call); // where conv_form says so
 void conv_gpu(ops *o, const conv_call *call);
 void conv_generic(ops *o, const conv_call *call);
 

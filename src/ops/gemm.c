@@ -68,7 +68,7 @@ void gemm_backward_data(ops *o, tensor dy, const weight *w, const epilogue *e, t
         return;
     }
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const weight transposed = weight_transposed(o, w);
+    const weight transposed = weight_transposed(o, w, WEIGHT_TAPS);
     call.w = &transposed;
     conv_run(o, o->table.gemm, &call);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);

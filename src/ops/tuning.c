@@ -29,6 +29,7 @@ const char *const tuning_parameter_names[TUNING_PARAMETERS] = {
     [TUNE_OTHERS] = "others",
     [TUNE_LANES] = "lanes",
     [TUNE_CLBLAST] = "clblast",
+    [TUNE_WINOGRAD] = "winograd",
 };
 
 static int power_of_two_from(int value)

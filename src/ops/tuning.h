@@ -37,6 +37,7 @@ typedef enum tuning_parameter {
     TUNE_OTHERS,
     TUNE_LANES,
     TUNE_CLBLAST,
+    TUNE_WINOGRAD,
     TUNING_PARAMETERS
 } tuning_parameter;
 

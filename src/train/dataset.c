@@ -1,5 +1,6 @@
 #include "train/dataset.h"
 
+#include "core/clock.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/threads.h"
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 // A batch in the making, or handed out.
 typedef struct slot {
@@ -273,13 +273,6 @@ idm_status dataset_open(const dataset_options *options, uint64_t first_step, dat
     return status;
 }
 
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 // Takes over the warnings; to be passed on unlocked, since the listener may ask for the counts.
 static void pass_on(const dataset *d, char **warnings, size_t count, size_t dropped)
 {
@@ -302,12 +295,12 @@ static bool is_complete(const dataset *d, uint64_t step)
 idm_status dataset_next(dataset *d, dataset_batch *batch)
 {
     char *warnings[WARNINGS_MAX];
-    const double begun = now();
+    const double begun = clock_seconds();
     (void)pthread_mutex_lock(&d->lock);
     const uint64_t step = d->wanted++; // gives back the slot before
     (void)pthread_cond_broadcast(&d->work);
     while (d->status == IDM_OK && !is_complete(d, step)) (void)pthread_cond_wait(&d->done, &d->lock);
-    d->waited += now() - begun;
+    d->waited += clock_seconds() - begun;
     const idm_status status = is_complete(d, step) ? IDM_OK : d->status;
     const size_t count = d->warning_count, dropped = d->warnings_dropped;
     memcpy(warnings, d->warnings, sizeof warnings);

@@ -1,6 +1,7 @@
 // The run: opening, the loop over steps, and what happens between them.
 #include "train/train.h"
 
+#include "core/clock.h"
 #include "core/files.h"
 #include "core/status.h"
 #include "train/checkpoint_files.h"
@@ -14,7 +15,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     WATCH_EVERY = 100,  // steps between two looks at every v
@@ -37,13 +37,6 @@ typedef struct training {
     double ticked, saved, logged; // on the clock: state.seconds are counted to there; the last checkpoint; the last log line
     uint64_t logged_step;
 } training;
-
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static void say(void *user, bool warning, const char *text)
 {
@@ -256,7 +249,7 @@ static void close_all(training *t)
 
 static void tick(training *t)
 {
-    const double time = now();
+    const double time = clock_seconds();
     t->state.seconds += time - t->ticked;
     t->ticked = time;
 }
@@ -277,7 +270,7 @@ static idm_status log_step(training *t)
     trainer_state device;
     IDM_TRY(read_state(t, &device));
     tick(t);
-    const double time = now();
+    const double time = clock_seconds();
     const uint64_t steps = t->state.step - t->logged_step, all = schedule_steps(&t->config);
     if (steps == 0) return IDM_OK;
     const double speed = (double)steps / (time - t->logged);
@@ -316,7 +309,7 @@ static idm_status save(training *t)
     tick(t);
     IDM_TRY(run_sync(t->run));
     IDM_TRY(checkpoint_write(run_folder(t->run), &t->snapshot.content));
-    t->saved = now();
+    t->saved = clock_seconds();
     return checkpoint_prune(run_folder(t->run), t->config.train.keep);
 }
 
@@ -448,7 +441,7 @@ static idm_status after_step(training *t)
     if (step % (uint64_t)t->config.train.log_every == 0 || last || stopping) IDM_TRY(log_step(t));
     IDM_TRY(check_alive(t, skipped, steps));
     IDM_TRY(watch_v(t));
-    bool due = last || stopping || schedule_due(&t->save_every, &t->config, step, now() - t->saved);
+    bool due = last || stopping || schedule_due(&t->save_every, &t->config, step, clock_seconds() - t->saved);
     if (validates(t) && !stopping) {
         // saved first: a validation may take long, and may be stopped
         if (due) IDM_TRY(save(t));
@@ -462,7 +455,7 @@ static idm_status loop(training *t)
 {
     const uint64_t steps = schedule_steps(&t->config);
     t->logged_step = t->state.step;
-    t->ticked = t->saved = t->logged = now();
+    t->ticked = t->saved = t->logged = clock_seconds();
     // a validation that a signal stopped
     if (validates(t) && run_validated_step(t->run) != t->state.step) IDM_TRY(validate(t));
     while (t->state.step < steps && !t->stopping) {

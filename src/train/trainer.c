@@ -268,7 +268,7 @@ static idm_status keep_layouts(trainer *t)
     training_plan *p = &t->plan;
     p->keep_layouts = p->dial.recompute == IDM_RECOMPUTE_NONE;
     if (!p->keep_layouts) return IDM_OK;
-    network_keep_layouts(t->in.net, t->in.budget - p->peak, t->options.optimiser);
+    network_keep_layouts(t->in.net, t->options.height, t->options.width, t->in.budget - p->peak, t->options.optimiser);
     return context_status(t->ctx);
 }
 

@@ -40,8 +40,9 @@ static const candidate_setting conv_blocks[] = {ONE(BLOCK, 120), ONE(BLOCK, 480)
 // of a panel that a core's second-level cache is taken to hold, and the tiles that share a pass over it
 static const candidate_setting panels[] = {ONE(PANEL_KIB, 320), ONE(PANEL_KIB, 1280), ONE(PANEL_KIB, 256), ONE(PANEL_KIB, 4096)};
 static const candidate_setting sub_tiles[] = {ONE(SUB_TILES, 8), ONE(SUB_TILES, 32)};
-static const candidate_axis conv_wide[] = {AXIS(wide_tiles), AXIS(panels), AXIS(conv_blocks), AXIS(sub_tiles), AXIS(unrolls)};
-static const candidate_axis conv_narrow[] = {AXIS(narrow_tiles), AXIS(panels), AXIS(conv_blocks), AXIS(sub_tiles), AXIS(unrolls)};
+static const candidate_setting winograd[] = {ONE(WINOGRAD, 0), ONE(WINOGRAD, 1)};
+static const candidate_axis conv_wide[] = {AXIS(winograd), AXIS(wide_tiles), AXIS(panels), AXIS(conv_blocks), AXIS(sub_tiles), AXIS(unrolls)};
+static const candidate_axis conv_narrow[] = {AXIS(winograd), AXIS(narrow_tiles), AXIS(panels), AXIS(conv_blocks), AXIS(sub_tiles), AXIS(unrolls)};
 static const candidate_axis linear_wide[] = {AXIS(wide_tiles), AXIS(conv_blocks), AXIS(unrolls)};
 static const candidate_axis linear_narrow[] = {AXIS(narrow_tiles), AXIS(conv_blocks), AXIS(unrolls)};
 

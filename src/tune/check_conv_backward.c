@@ -1,6 +1,7 @@
 #include "tune/check_conv_backward.h"
 
 #include "ops/conv.h"
+#include "ops/conv_winograd.h"
 #include "ops/gemm.h"
 #include "oracle/oracle_conv.h"
 #include "tune/scratch.h"
@@ -47,7 +48,11 @@ static tensor run_data(ops *o, const problem *p)
     const tensor dx = !(p->parts & CHECK_IN_PLACE) ? check_output(o, s->n, s->h, s->w, s->in) : p->mix ? e.mix : e.residual;
     const epilogue *given = p->residual || p->mix ? &e : NULL;
     const arena_mark mark = arena_save(o->ctx, POOL_DERIVED);
-    if (p->parts & CHECK_KEPT) weight_keep_transposed(o, &w);
+    if (p->parts & CHECK_KEPT) {
+        const bool strided = s->stride == 2;
+        weight_keep_transposed(o, &w,
+                               s->taps == 9 ? conv_form(o, s->out, s->in, 1, strided ? s->h : p->oh, strided ? s->w : p->ow) : WEIGHT_TAPS);
+    }
     if (s->taps == 9) conv_backward_data(o, dy, &w, s->stride, s->upsample, given, dx);
     else gemm_backward_data(o, dy, &w, given, dx);
     arena_release(o->ctx, POOL_DERIVED, mark);

@@ -65,18 +65,27 @@ device_info roofline_describe(const roofline_device *device)
 typedef struct sum {
     const roofline_device *device;
     double seconds;
+    cost counted; // of the kernels
 } sum;
+
+static double seconds_of(const roofline_device *device, cost c)
+{
+    return fmax(c.flops / device->flops, c.bytes / device->bandwidth);
+}
 
 static void add_kernel(void *user, const char *kernel, cost counted)
 {
     sum *s = user;
     (void)kernel;
-    s->seconds += fmax(counted.flops / s->device->flops, counted.bytes / s->device->bandwidth);
+    s->seconds += seconds_of(s->device, counted);
+    s->counted.flops += counted.flops;
+    s->counted.bytes += counted.bytes;
 }
 
 double roofline_seconds(const context *ctx, const roofline_device *device)
 {
     sum s = {.device = device};
     context_cost_visit(ctx, add_kernel, &s);
-    return s.seconds;
+    const cost all = context_cost(ctx); // what no kernel of ours did: CLBlast, copies
+    return s.seconds + seconds_of(device, (cost){fmax(all.flops - s.counted.flops, 0), fmax(all.bytes - s.counted.bytes, 0)});
 }

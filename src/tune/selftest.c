@@ -3,6 +3,7 @@
 #include "core/status.h"
 #include "io/operator.h"
 #include "model/network.h"
+#include "ops/conv_winograd.h"
 #include "tune/check_adam.h"
 #include "tune/check_attention.h"
 #include "tune/check_conv.h"
@@ -67,6 +68,20 @@ static void check_conv_shape(run *s, int in, int out, int stride, bool upsample)
           s->o->table.conv, check_conv(s->o, 1, HEIGHT, WIDTH, in, out, stride, upsample, CHECK_BIAS), "%d -> %d", in, out);
 }
 
+// Pictures large enough for Winograd's variant, where this device and configuration have it: tiles of 4x4 that stand out at both edges.
+static void check_winograd(run *s, int in, int out, bool gradient)
+{
+    enum { TALL = 15, WIDE = 18 };
+    if (conv_form(s->o, in, out, 1, TALL, WIDE) != WEIGHT_WINOGRAD) return;
+    if (gradient)
+        CHECK(s, "winograd, gradient of x", s->o->table.conv,
+              check_conv_backward_data(s->o, 1, TALL, WIDE, in, out, 1, false, CHECK_RESIDUAL | CHECK_IN_PLACE), "%d -> %d", in, out);
+    else
+        CHECK(s, "winograd conv3x3", s->o->table.conv,
+              check_conv(s->o, 1, TALL, WIDE, in, out, 1, false, CHECK_BIAS | CHECK_RESIDUAL | CHECK_COUPLING | CHECK_IN_PLACE), "%d -> %d",
+              in, out);
+}
+
 static void check_convolutions(run *s)
 {
     const int c0 = s->sizes.channels[0], c1 = s->sizes.channels[1];
@@ -77,6 +92,8 @@ static void check_convolutions(run *s)
     CHECK(s, "conv3x3 in body", s->o->table.conv,
           check_conv(s->o, 1, HEIGHT, WIDTH, c0, c0, 1, false, CHECK_BIAS | CHECK_RESIDUAL | CHECK_COUPLING | CHECK_IN_PLACE), "%d -> %d",
           c0, c0);
+    check_winograd(s, c0, c0, false);
+    check_winograd(s, c1, c1, false);
 }
 
 static void check_linear_layers(run *s)
@@ -113,6 +130,8 @@ static void check_gradients(run *s)
         check_conv_gradients(s, convolutions[i][0], convolutions[i][1], 1, false);
     check_conv_gradients(s, c0, c0, 2, false);
     check_conv_gradients(s, c1, c1, 1, true);
+    check_winograd(s, c0, c0, true);
+    check_winograd(s, c1, c1, true);
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         const int in = layers[i][0], out = layers[i][1];
         CHECK(s, "linear, gradient of x", s->o->table.gemm,

@@ -1,5 +1,6 @@
 #include "tune/supervise.h"
 
+#include "core/clock.h"
 #include "core/status.h"
 #include <errno.h>
 #include <math.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 // Messages are lines: a letter, then text.
@@ -21,13 +21,6 @@ enum { LINE_SIZE = 4096, ATTEMPTS_MOST = 64, LAST_SECONDS = 20 };
 struct supervise_link {
     int descriptor;
 };
-
-double supervise_clock(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 // ---- the child's side
 
@@ -122,7 +115,7 @@ static void take_line(watch *w, char *line)
     switch (line[0]) {
     case LIMIT:
         w->limit = strtod(text, NULL);
-        w->limit_end = w->limit > 0 ? supervise_clock() + w->limit : INFINITY;
+        w->limit_end = w->limit > 0 ? clock_seconds() + w->limit : INFINITY;
         break;
     case SAY:
         if (w->job->say) w->job->say(w->job->user, text);
@@ -164,12 +157,12 @@ static const double TICK = 0.25; // seconds
 static bool follow(watch *w)
 {
     for (;;) {
-        const double end = fmin(w->end, w->limit_end), left = end - supervise_clock();
+        const double end = fmin(w->end, w->limit_end), left = end - clock_seconds();
         if (left <= 0) return false;
         struct pollfd p = {.fd = w->descriptor, .events = POLLIN};
-        const double asked = fmin(left, TICK), began = supervise_clock();
+        const double asked = fmin(left, TICK), began = clock_seconds();
         const int ready = poll(&p, 1, (int)ceil(asked * 1000));
-        const double over = supervise_clock() - began - asked;
+        const double over = clock_seconds() - began - asked;
         if (over > TICK) w->limit_end += over; // this process was stopped, and the child with it
         if (ready > 0 && !take_lines(w)) return true;
     }
@@ -226,8 +219,8 @@ idm_status supervise_run(const supervise_job *job, char *result, size_t size)
     bool last = false;
     for (int number = 0; status == IDM_OK && !w->has_result && w->failure == IDM_OK; number++) {
         if (last || number == ATTEMPTS_MOST) break;
-        last = number > 0 && (supervise_clock() >= job->deadline || number == ATTEMPTS_MOST - 1);
-        w->end = last ? supervise_clock() + LAST_SECONDS : job->deadline;
+        last = number > 0 && (clock_seconds() >= job->deadline || number == ATTEMPTS_MOST - 1);
+        w->end = last ? clock_seconds() + LAST_SECONDS : job->deadline;
         memcpy(before, reason, sizeof before);
         const supervise_attempt attempt = {number, last, before};
         status = run_child(w, &attempt, reason, sizeof reason);

@@ -7,9 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// Seconds of a clock that never jumps, the same in parent and child.
-double supervise_clock(void);
-
 // The child's line to its parent.
 typedef struct supervise_link supervise_link;
 
@@ -30,7 +27,7 @@ typedef struct supervise_job {
     idm_status (*run)(void *user, supervise_link *link, const supervise_attempt *attempt); // in the child
     void (*say)(void *user, const char *text);                                             // in the parent
     void *user;
-    double deadline; // on the clock: then a child is killed and one more is started, the last
+    double deadline; // as clock_seconds, which parent and child share: then a child is killed and one more is started, the last
 } supervise_job;
 
 // IDM_OK: `result` is the job's. Else the status and message that a child returned, or IDM_FAILED: the last child died too.

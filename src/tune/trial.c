@@ -1,9 +1,11 @@
 #include "tune/trial.h"
 
+#include "core/clock.h"
 #include "core/status.h"
 #include "ops/attention.h"
 #include "ops/conv.h"
 #include "ops/conv_weight_gradient.h"
+#include "ops/conv_winograd.h"
 #include "ops/gemm.h"
 #include "tune/check_attention.h"
 #include "tune/check_conv.h"
@@ -11,7 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct trial {
     ops *o;
@@ -22,13 +23,6 @@ struct trial {
     float *wanted, *got; // what the first run gave; the current one
     bool known;          // wanted is
 };
-
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 // ---- under a row
 
@@ -65,13 +59,24 @@ static int smaller(int a, int b)
 
 static check_result check_small(ops *o, const tuning_shape *z)
 {
-    enum { HEIGHT = 13, WIDTH = 17, PIXELS = HEIGHT * WIDTH, IN_MOST = 40, OUT_MOST = 400, GRADIENT_PIXELS = 2100, GRADIENT_MOST = 96 };
+    enum {
+        HEIGHT = 13,
+        WIDTH = 17,
+        LONG = 21,
+        PIXELS = HEIGHT * WIDTH,
+        IN_MOST = 40,
+        OUT_MOST = 400,
+        GRADIENT_PIXELS = 2100,
+        GRADIENT_MOST = 96
+    };
     const int in = smaller(z->in, IN_MOST), out = smaller(z->out, OUT_MOST);
     const int few_in = smaller(z->in, GRADIENT_MOST), few_out = smaller(z->out, GRADIENT_MOST);
     const attention_shape attention = {1, HEIGHT, WIDTH, 2, z->head, true, 1};
     switch (z->op) {
     case TUNED_CONV:
-        return check_conv(o, 1, HEIGHT, WIDTH, in, out, 1, false, CHECK_BIAS | CHECK_RESIDUAL);
+        // a small picture and one that may go by Winograd: the same row is for both
+        return check_worst(check_conv(o, 1, HEIGHT, WIDTH, in, out, 2, false, CHECK_BIAS | CHECK_RESIDUAL),
+                           check_conv(o, 1, HEIGHT, LONG, in, out, 1, false, CHECK_BIAS | CHECK_RESIDUAL));
     case TUNED_LINEAR:
         return check_gemm(o, PIXELS, in, out, CHECK_BIAS | CHECK_RESIDUAL | CHECK_COUPLING);
     case TUNED_CONV_WEIGHT_GRADIENT:
@@ -261,10 +266,10 @@ static idm_status run_first(trial *t, double *difference)
 
 static idm_status run_once(trial *t, int repeat, double *seconds)
 {
-    const double began = now();
+    const double began = clock_seconds();
     for (int k = 0; k < repeat; k++) run(t);
     IDM_TRY(context_finish(t->o->ctx));
-    *seconds = (now() - began) / repeat;
+    *seconds = (clock_seconds() - began) / repeat;
     return IDM_OK;
 }
 
@@ -289,7 +294,8 @@ idm_status trial_time(trial *t, const tuning_row *row, int runs, double enough, 
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS), derived = arena_save(o->ctx, POOL_DERIVED);
     use_begin(&u, o, row);
     t->w.panels = NO_TENSOR;
-    if (tensor_given(t->w.plain) && weight_panels_bytes(o, &t->w)) weight_keep_panels(o, &t->w);
+    const weight_form form = t->w.taps == 9 ? conv_form(o, t->w.in, t->w.out, 1, t->x.h, t->x.w) : WEIGHT_TAPS;
+    if (tensor_given(t->w.plain) && weight_panels_bytes(o, &t->w, form)) weight_keep_panels(o, &t->w, form);
     idm_status status = run_first(t, difference);
     if (status == IDM_OK) status = run_timed(t, runs, enough, seconds);
     use_end(&u, o);

@@ -1,18 +1,11 @@
 #include "tune/whole.h"
 
+#include "core/clock.h"
 #include "core/status.h"
 #include "io/operator.h"
 #include "tune/check.h"
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 // Weights that keep every value of ordinary size.
 static const float *some_values(void *user, const parameter *which, size_t count)
@@ -96,10 +89,10 @@ static idm_status time_run(whole *w, const picture *p, double *seconds)
     run(w, p);
     IDM_TRY(context_plan_commit(ctx));
     for (int i = 0; i < 2; i++) {
-        const double began = now();
+        const double began = clock_seconds();
         run(w, p);
         IDM_TRY(context_finish(ctx));
-        *seconds = now() - began;
+        *seconds = clock_seconds() - began;
     }
     return IDM_OK;
 }
@@ -112,7 +105,7 @@ idm_status whole_time(whole *w, const tuning *t, int side, double *seconds)
     IDM_TRY(make_picture(w, side, &p));
     ops_use_tuning(o, t, w->gemm);
     // as a session keeps them, where there is room for all else
-    network_keep_layouts(&w->net, context_device(o->ctx)->global_memory / 3, false);
+    network_keep_layouts(&w->net, side, side, context_device(o->ctx)->global_memory / 3, false);
     const idm_status status = time_run(w, &p, seconds);
     network_drop_layouts(&w->net);
     o->table = table;

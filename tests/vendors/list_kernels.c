@@ -5,6 +5,7 @@
 #include "ops/adam.h"
 #include "ops/attention.h"
 #include "ops/pointwise.h"
+#include "tune/ceilings.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,13 +156,14 @@ static void list_problem(output *out, const device_info *d, idm_variants variant
     context *ctx;
     ops o;
     network n;
+    ceilings c;
     if (context_create(d, &options, &ctx) != IDM_OK ||
         ops_create(ctx, variants, IDM_GEMM_OWN, math, network_max_channels(&p->sizes), &o) != IDM_OK ||
         network_create(&o, &p->sizes, &n) != IDM_OK)
         fail(d->name, idm_message());
     network_create_gradients(&n);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) run_image(&o, &n, p, sizes[i]);
-    if (context_status(ctx) != IDM_OK) fail(d->name, idm_message());
+    if (ceilings_measure(&o, 0, &c) != IDM_OK) fail(d->name, idm_message());
     kernel_visit(ctx, write_kernel, out);
     network_free(&n);
     context_destroy(ctx);
