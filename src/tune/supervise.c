@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/status.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -172,10 +173,12 @@ static idm_status start_child(watch *w, const supervise_attempt *attempt, pid_t 
 {
     int ends[2];
     const pid_t parent = getpid();
-    (void)fflush(NULL); // what is buffered is written once
-    if (pipe(ends) != 0) return status_fail(IDM_FAILED, "cannot make a pipe: %s", strerror(errno));
-    *child = fork();
+    (void)fflush(NULL);              // what is buffered is written once
+    if (pipe2(ends, O_CLOEXEC) != 0) // a compiler that the driver starts does not hold it open return status_fail(IDM_FAILED, "cannot make
+                                     // a pipe: %s", strerror(errno));
+        *child = fork();
     if (*child == 0) {
+        (void)setpgid(0, 0); // so that it is killed with all that the driver started
         (void)close(ends[0]);
         child_main(w->job, ends[1], parent, attempt);
     }
@@ -189,17 +192,17 @@ static idm_status start_child(watch *w, const supervise_attempt *attempt, pid_t 
 // One child from start to end; `reason`: how it ended, if neither with a result nor with a failure of its own.
 static idm_status run_child(watch *w, const supervise_attempt *attempt, char *reason, size_t size)
 {
-    pid_t child;
+    pid_t child = -1;
     int status = 0;
     w->limit_end = INFINITY;
     w->used = 0;
     w->limit = 0;
     IDM_TRY(start_child(w, attempt, &child));
     const bool in_time = follow(w);
-    if (!in_time) (void)kill(child, SIGKILL);
+    if (!in_time && kill(-child, SIGKILL) != 0) (void)kill(child, SIGKILL);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
-    while (!in_time && !w->has_result && take_lines(w)) { // said before it was killed
+    while (!in_time && poll(&(struct pollfd){.fd = w->descriptor, .events = POLLIN}, 1, 0) > 0 && take_lines(w)) { // said before
     }
     (void)close(w->descriptor);
     if (!in_time && w->limit > 0) (void)snprintf(reason, size, "no answer within %.0f s", w->limit);
