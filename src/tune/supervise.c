@@ -173,10 +173,10 @@ static idm_status start_child(watch *w, const supervise_attempt *attempt, pid_t 
 {
     int ends[2];
     const pid_t parent = getpid();
-    (void)fflush(NULL);              // what is buffered is written once
-    if (pipe2(ends, O_CLOEXEC) != 0) // a compiler that the driver starts does not hold it open return status_fail(IDM_FAILED, "cannot make
-                                     // a pipe: %s", strerror(errno));
-        *child = fork();
+    (void)fflush(NULL); // what is buffered is written once
+    // closed in what the child executes: a compiler that the driver starts does not hold it open
+    if (pipe2(ends, O_CLOEXEC) != 0) return status_fail(IDM_FAILED, "cannot make a pipe: %s", strerror(errno));
+    *child = fork();
     if (*child == 0) {
         (void)setpgid(0, 0); // so that it is killed with all that the driver started
         (void)close(ends[0]);
