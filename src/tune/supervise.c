@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +22,13 @@ enum { LINE_SIZE = 4096, ATTEMPTS_MOST = 64, LAST_SECONDS = 20 };
 
 struct supervise_link {
     int descriptor;
+    const volatile double *stopped; // seconds, shared with the parent, who counts them
 };
+
+double supervise_clock(const supervise_link *link)
+{
+    return clock_seconds() - *link->stopped;
+}
 
 // ---- the child's side
 
@@ -78,9 +85,8 @@ void supervise_result(supervise_link *link, const char *format, ...)
     va_end(list);
 }
 
-static void child_main(const supervise_job *job, int descriptor, pid_t parent, const supervise_attempt *attempt)
+static void child_main(const supervise_job *job, supervise_link link, pid_t parent, const supervise_attempt *attempt)
 {
-    supervise_link link = {descriptor};
     (void)signal(SIGINT, SIG_DFL);
     (void)signal(SIGTERM, SIG_DFL);
     (void)signal(SIGPIPE, SIG_DFL);
@@ -100,8 +106,9 @@ static void child_main(const supervise_job *job, int descriptor, pid_t parent, c
 typedef struct watch {
     const supervise_job *job;
     int descriptor;
-    double end, limit_end; // on the clock; of the child, of what it does now
-    double limit;          // seconds of that; 0: none
+    double end, limit_end;    // on the clock; of the child, of what it does now
+    volatile double *stopped; // as the link's
+    double limit;             // seconds of that; 0: none
     char buffer[2 * LINE_SIZE];
     size_t used;
     char *result;
@@ -164,7 +171,11 @@ static bool follow(watch *w)
         const double asked = fmin(left, TICK), began = clock_seconds();
         const int ready = poll(&p, 1, (int)ceil(asked * 1000));
         const double over = clock_seconds() - began - asked;
-        if (over > TICK) w->limit_end += over; // this process was stopped, and the child with it
+        if (over > TICK) { // this process was stopped, and the child with it
+            *w->stopped += over;
+            w->end += over;
+            w->limit_end += over;
+        }
         if (ready > 0 && !take_lines(w)) return true;
     }
 }
@@ -180,7 +191,7 @@ static idm_status start_child(watch *w, const supervise_attempt *attempt, pid_t 
     if (*child == 0) {
         (void)setpgid(0, 0); // so that it is killed with all that the driver started
         (void)close(ends[0]);
-        child_main(w->job, ends[1], parent, attempt);
+        child_main(w->job, (supervise_link){ends[1], w->stopped}, parent, attempt);
     }
     (void)close(ends[1]);
     w->descriptor = ends[0];
@@ -212,24 +223,33 @@ static idm_status run_child(watch *w, const supervise_attempt *attempt, char *re
     return IDM_OK;
 }
 
-idm_status supervise_run(const supervise_job *job, char *result, size_t size)
+static idm_status run_children(watch *w)
 {
     char reason[128] = "", before[128] = "";
-    watch *w = malloc(sizeof *w);
-    if (!w) return status_fail(IDM_FAILED, "out of memory");
-    *w = (watch){.job = job, .result = result, .result_size = size};
-    idm_status status = IDM_OK;
+    const double began = clock_seconds();
     bool last = false;
-    for (int number = 0; status == IDM_OK && !w->has_result && w->failure == IDM_OK; number++) {
-        if (last || number == ATTEMPTS_MOST) break;
-        last = number > 0 && (clock_seconds() >= job->deadline || number == ATTEMPTS_MOST - 1);
-        w->end = last ? clock_seconds() + LAST_SECONDS : job->deadline;
+    for (int number = 0; !w->has_result && w->failure == IDM_OK && !last && number < ATTEMPTS_MOST; number++) {
+        const double end = began + w->job->seconds + *w->stopped;
+        last = number > 0 && (clock_seconds() >= end || number == ATTEMPTS_MOST - 1);
+        w->end = last ? clock_seconds() + LAST_SECONDS : end;
         memcpy(before, reason, sizeof before);
         const supervise_attempt attempt = {number, last, before};
-        status = run_child(w, &attempt, reason, sizeof reason);
+        IDM_TRY(run_child(w, &attempt, reason, sizeof reason));
     }
-    if (status == IDM_OK && w->failure != IDM_OK) status = w->failure;
-    else if (status == IDM_OK && !w->has_result) status = status_fail(IDM_FAILED, "the search for kernel parameters ended: %s", reason);
+    if (w->failure != IDM_OK || w->has_result) return w->failure;
+    return status_fail(IDM_FAILED, "the search for kernel parameters ended: %s", reason);
+}
+
+idm_status supervise_run(const supervise_job *job, char *result, size_t size)
+{
+    watch *w = malloc(sizeof *w);
+    void *shared = mmap(NULL, sizeof *w->stopped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    idm_status status = w && shared != MAP_FAILED ? IDM_OK : status_fail(IDM_FAILED, "out of memory");
+    if (status == IDM_OK) {
+        *w = (watch){.job = job, .result = result, .result_size = size, .stopped = shared};
+        status = run_children(w);
+    }
+    if (shared != MAP_FAILED) (void)munmap(shared, sizeof *w->stopped);
     free(w);
     return status;
 }

@@ -10,6 +10,9 @@
 // The child's line to its parent.
 typedef struct supervise_link supervise_link;
 
+// Seconds of clock_seconds without those in which the program was stopped (Ctrl-Z, a debugger): what deadlines are in.
+double supervise_clock(const supervise_link *link);
+
 // What follows takes at most so many seconds, or the child is killed.
 void supervise_limit(supervise_link *link, double seconds);
 void supervise_no_limit(supervise_link *link);
@@ -27,7 +30,7 @@ typedef struct supervise_job {
     idm_status (*run)(void *user, supervise_link *link, const supervise_attempt *attempt); // in the child
     void (*say)(void *user, const char *text);                                             // in the parent
     void *user;
-    double deadline; // as clock_seconds, which parent and child share: then a child is killed and one more is started, the last
+    double seconds; // from supervise_run on: then a child is killed and one more is started, the last
 } supervise_job;
 
 // IDM_OK: `result` is the job's. Else the status and message that a child returned, or IDM_FAILED: the last child died too.

@@ -123,7 +123,7 @@ static idm_status search_axis(search *s, group_search *g, const candidate_axis *
     static const double padding_most = 0.25;
     const tuning_row start = g->best;
     for (size_t i = 0; i < axis->count && !s->lost; i++) {
-        if (clock_seconds() >= end) return IDM_OK;
+        if (supervise_clock(s->link) >= end) return IDM_OK;
         const tuning_row row = candidates_apply(&start, &axis->settings[i]);
         double seconds;
         if (same_values(&row, &g->best) || padding(&g->call, &row) > padding_most) continue;
@@ -167,7 +167,7 @@ static idm_status search_axes(search *s, group_search *g)
     if (!isfinite(g->own)) return IDM_OK; // what the operation does by itself fails here: nothing to hold others to
     g->best_seconds = g->own;
     for (size_t i = 0; i < count && !s->lost; i++) {
-        const double time = clock_seconds(); // what an axis leaves is for the next ones
+        const double time = supervise_clock(s->link); // what an axis leaves is for the next ones
         IDM_TRY(search_axis(s, g, &axes[i], time + (g->end - time) / (double)(count - i)));
     }
     if (g->best.given && !s->lost) IDM_TRY(confirm(s, g));
@@ -216,7 +216,7 @@ static idm_status search_groups(search *s, double end)
     for (size_t i = 0; i < s->load.count && !s->lost; i++) {
         const workload_group *g = &s->load.groups[i];
         char name[TUNING_LINE_SIZE];
-        const double time = clock_seconds(), share = g->flops / left;
+        const double time = supervise_clock(s->link), share = g->flops / left;
         left -= g->flops;
         tuning_row_format(&(tuning_row){.shape = g->class}, name);
         if (journal_result(s->journal, name)) continue; // by a child before this one
@@ -363,7 +363,7 @@ static idm_status search_all(search *s, tune_result *r)
     IDM_TRY(whole_open(&s->net, &s->o, &t->sizes, t->cs_ratio, t->config->device.gemm));
     IDM_TRY(whole_time(&s->net, NULL, least, &seconds));
     const int side = choose_side(s, least, &seconds);
-    reserve = fmin(WHOLE_PASSES * seconds, 0.6 * (s->end - clock_seconds()));
+    reserve = fmin(WHOLE_PASSES * seconds, 0.6 * (s->end - supervise_clock(s->link)));
     IDM_TRY(search_groups(s, s->end - reserve - 0.02 * t->seconds));
     if (s->lost) return IDM_OK;
     IDM_TRY(collect(s, &r->groups));
@@ -435,7 +435,7 @@ idm_status tune_run(const tune_options *options, void (*say)(void *user, const c
     int path = 0;
     tune_job job = {options, clock_seconds(), say, user};
     const supervise_job supervised = {
-        .run = run_child, .say = say_line, .user = &job, .deadline = job.began + options->seconds + fmin(2, 0.05 * options->seconds)};
+        .run = run_child, .say = say_line, .user = &job, .seconds = options->seconds + fmin(2, 0.05 * options->seconds)};
     *result = (tune_result){0};
     IDM_TRY(supervise_run(&supervised, text, sizeof text));
     if (sscanf(text, "%lf %lf %d %d %d %d %d %n", &result->untuned, &result->tuned, &result->side, &result->groups, &result->improved,
