@@ -19,12 +19,12 @@
 #include <unistd.h>
 
 enum { RUNS = 3, CONFIRM_ROUNDS = 5, WHOLE_ROUNDS = 3 };
-static const double HOPELESS = 1.5;                        // times the best: timed once only
-static const double GAIN_LEAST = 0.98;                     // of the own choice's time, or less: faster by more than noise
-static const double SHARE_LEAST = 0.003;                   // of the network's work; less is not worth the time
-static const double WHOLE_SHARE = 0.3;                     // of all time, for the comparison at the end
-static const double WHOLE_PASSES = 2 * 2.2 * WHOLE_ROUNDS; // forward passes that it takes, and a little
-static const double CALL_SECONDS = 0.02;                   // of a call that is timed, at a device's peak rate
+static const double HOPELESS = 1.5;                            // times the best: timed once only
+static const double GAIN_LEAST = 0.98;                         // of the own choice's time, or less: faster by more than noise
+static const double SHARE_LEAST = 0.003;                       // of the network's work; less is not worth the time
+static const double WHOLE_SHARE = 0.3;                         // of all time, for the comparison at the end
+static const double WHOLE_PASSES = 2 * 2 * 2.2 * WHOLE_ROUNDS; // forward passes that it takes, twice over, and a little
+static const double CALL_SECONDS = 0.02;                       // of a call that is timed, at a device's peak rate
 
 typedef struct search {
     const tune_options *options;
@@ -268,28 +268,44 @@ static int choose_side(search *s, int least, double *seconds)
     return side < least ? least : side;
 }
 
-// Without and with what was found. Where it does not help the whole, nothing is kept.
-static idm_status compare_whole(search *s, int side, tune_result *r)
+// The shortest of a few rounds, without and with these rows in alternation.
+static idm_status time_rows(search *s, const tuning *t, tune_result *r)
 {
     char key[64];
-    (void)snprintf(key, sizeof key, "whole network %016" PRIx64, tuning_hash(&s->found));
-    r->side = side;
-    IDM_TRY(whole_time(&s->net, NULL, side, &r->untuned));
-    r->tuned = r->untuned;
-    if (s->found.count == 0) return IDM_OK;
+    (void)snprintf(key, sizeof key, "whole network %016" PRIx64, tuning_hash(t));
+    r->tuned = INFINITY;
+    if (journal_failure(s->journal, key)) return IDM_OK;
     IDM_TRY(journal_begin(s->journal, key));
-    IDM_TRY(whole_time(&s->net, &s->found, side, &r->tuned));
-    IDM_TRY(journal_end(s->journal, key, NULL));
-    for (int i = 1; i < WHOLE_ROUNDS; i++) {
+    for (int i = 0; i < WHOLE_ROUNDS; i++) {
         double untuned, tuned;
-        IDM_TRY(whole_time(&s->net, NULL, side, &untuned));
-        IDM_TRY(whole_time(&s->net, &s->found, side, &tuned));
+        IDM_TRY(whole_time(&s->net, t, r->side, &tuned));
+        IDM_TRY(whole_time(&s->net, NULL, r->side, &untuned));
         r->untuned = fmin(r->untuned, untuned);
         r->tuned = fmin(r->tuned, tuned);
     }
-    if (r->tuned < r->untuned) return IDM_OK;
-    supervise_say(s->link, "the whole network is not faster with it (%.3f s, %.3f s): nothing is kept", r->untuned, r->tuned);
+    return journal_end(s->journal, key, NULL);
+}
+
+// Without and with what was found; where all of it does not help the whole, half of it may, that of the most work first; else nothing is
+// kept.
+static idm_status compare_whole(search *s, int side, tune_result *r)
+{
+    r->side = side;
+    IDM_TRY(whole_time(&s->net, NULL, side, &r->untuned));
+    const size_t count = s->found.count, half = (count + 1) / 2;
+    const tuning parts[] = {s->found, {s->found.rows, half}, {s->found.rows + half, count - half}};
+    for (int i = 0; i < 3; i++) {
+        const double began = supervise_clock(s->link);
+        if (parts[i].count == 0 || (i > 0 && began + 2 * WHOLE_ROUNDS * 2 * r->untuned > s->end)) break;
+        IDM_TRY(time_rows(s, &parts[i], r));
+        supervise_say(s->link, "whole network with %zu of %zu rows: %.3f s, without %.3f s", parts[i].count, count, r->tuned, r->untuned);
+        if (r->tuned >= r->untuned) continue;
+        memmove(s->found.rows, parts[i].rows, parts[i].count * sizeof *s->found.rows);
+        s->found.count = parts[i].count;
+        return IDM_OK;
+    }
     s->found.count = 0;
+    r->tuned = r->untuned;
     return IDM_OK;
 }
 
@@ -363,7 +379,7 @@ static idm_status search_all(search *s, tune_result *r)
     IDM_TRY(whole_open(&s->net, &s->o, &t->sizes, t->cs_ratio, t->config->device.gemm));
     IDM_TRY(whole_time(&s->net, NULL, least, &seconds));
     const int side = choose_side(s, least, &seconds);
-    reserve = fmin(WHOLE_PASSES * seconds, 0.6 * (s->end - supervise_clock(s->link)));
+    reserve = fmin(fmax(WHOLE_PASSES * seconds, 0.1 * t->seconds), 0.6 * (s->end - supervise_clock(s->link)));
     IDM_TRY(search_groups(s, s->end - reserve - 0.02 * t->seconds));
     if (s->lost) return IDM_OK;
     IDM_TRY(collect(s, &r->groups));
