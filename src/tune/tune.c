@@ -435,7 +435,7 @@ static idm_status run_child(void *user, supervise_link *link, const supervise_at
                   .link = link,
                   .began = job->began,
                   .end = job->began + job->options->seconds,
-                  .candidate_limit = fmax(5, job->options->seconds / 6)};
+                  .candidate_limit = fmax(8, job->options->seconds / 6)};
     return run_search(s, attempt);
 }
 
