@@ -91,7 +91,7 @@ static idm_status read_records(journal *j, const char *path, uint64_t program)
 // What was begun and not ended ended the search.
 static idm_status condemn_unfinished(journal *j, const char *reason)
 {
-    if (j->count == 0 || j->records[j->count - 1].kind != RECORD_BEGIN) return IDM_OK;
+    if (!reason || j->count == 0 || j->records[j->count - 1].kind != RECORD_BEGIN) return IDM_OK;
     char key[1024];
     (void)snprintf(key, sizeof key, "%s", j->records[j->count - 1].key);
     return remember(j, RECORD_FAILED, key, reason);

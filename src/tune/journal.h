@@ -12,7 +12,7 @@ typedef struct journal journal;
 
 // Opens or makes it. program: a journal of other kernels counts for nothing. resumed: the records of finished groups count, those of the
 // search that this one goes on with; else only what failed does. Where the last record says that something was begun and not ended it has
-// failed, because of `reason`. IDM_FAILED: cannot read or write. On failure *j is NULL.
+// failed, because of `reason`; null: it is not to blame. IDM_FAILED: cannot read or write. On failure *j is NULL.
 idm_status journal_open(const char *path, uint64_t program, bool resumed, const char *reason, journal **j);
 void journal_close(journal *j); // NULL is fine
 

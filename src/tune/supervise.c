@@ -216,8 +216,8 @@ static idm_status run_child(watch *w, const supervise_attempt *attempt, char *re
     while (!in_time && poll(&(struct pollfd){.fd = w->descriptor, .events = POLLIN}, 1, 0) > 0 && take_lines(w)) { // said before
     }
     (void)close(w->descriptor);
-    if (!in_time && w->limit > 0) (void)snprintf(reason, size, "no answer within %.0f s", w->limit);
-    else if (!in_time) (void)snprintf(reason, size, "out of time");
+    if (!in_time && w->limit > 0 && w->limit_end <= w->end) (void)snprintf(reason, size, "no answer within %.0f s", w->limit);
+    else if (!in_time) (void)snprintf(reason, size, SUPERVISE_OUT_OF_TIME);
     else if (WIFSIGNALED(status)) (void)snprintf(reason, size, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     else (void)snprintf(reason, size, "ended with status %d", WEXITSTATUS(status));
     return IDM_OK;

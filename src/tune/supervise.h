@@ -20,6 +20,9 @@ void supervise_no_limit(supervise_link *link);
 void supervise_say(supervise_link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void supervise_result(supervise_link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// The reason where the job was at its end: what the child did then is not to blame.
+#define SUPERVISE_OUT_OF_TIME "out of time"
+
 typedef struct supervise_attempt {
     int number;         // 0: the first
     bool last;          // there is no more time: to finish with what there is

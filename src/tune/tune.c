@@ -349,6 +349,7 @@ static idm_status open_journal(search *s, const supervise_attempt *attempt)
     (void)snprintf(path, sizeof path, "%s.journal", s->path);
     (void)snprintf(key, sizeof key, "%s|%s", s->device.name, s->device.driver);
     const char *reason = attempt->reason[0] ? attempt->reason : "the search was ended in it";
+    if (strcmp(reason, SUPERVISE_OUT_OF_TIME) == 0) reason = NULL;
     return journal_open(path, random_key(s->program, key), attempt->number > 0, reason, &s->journal);
 }
 
