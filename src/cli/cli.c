@@ -10,7 +10,7 @@
 
 const cli_command *const cli_commands[] = {
     &devices_command, &selftest_command, &verify_command,  &measure_command, &reconstruct_command, &eval_command,
-    &train_command,   &plan_command,     &convert_command, &inspect_command, &help_command,
+    &train_command,   &plan_command,     &convert_command, &inspect_command, &report_command,      &help_command,
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
 
