@@ -20,7 +20,7 @@ enum {
 };
 
 typedef struct training {
-    idm_config config; // with the weights that the session loads
+    idm_config config;
     const train_listener *listener;
     train_result *result;
     run *run;
@@ -110,6 +110,7 @@ static idm_status open_trainer(training *t, checkpoint *c)
     char text[160];
     const trainer_options options = train_options(&t->config);
     const bool known = c && plan_of(checkpoint_state(c), &wanted);
+    if (known && wanted.micro_batch > options.batch) wanted.micro_batch = options.batch; // the batch size has changed
     IDM_TRY(trainer_create(t->session, &options, known ? &wanted : NULL, &changed, &t->trainer));
     if (changed)
         say(t, true, "the plan of the checkpoint's run does not fit this device's memory: the bits of an undisturbed run are not kept");
@@ -165,12 +166,13 @@ static void say_checking(void *user)
 static idm_status open_session(training *t)
 {
     char text[256];
+    idm_config loading = t->config; // the run's own configuration goes on saying what it began from
     const char *from = run_checkpoint(t->run);
-    if (from[0] && (size_t)snprintf(t->config.model.weights, sizeof t->config.model.weights, "%s/weights.safetensors", from) >=
-                       sizeof t->config.model.weights)
+    if (from[0] && (size_t)snprintf(loading.model.weights, sizeof loading.model.weights, "%s/weights.safetensors", from) >=
+                       sizeof loading.model.weights)
         return status_fail(IDM_USAGE, "%.200s: the path is too long", from);
-    if (!from[0]) IDM_TRY(train_initial_weights(&t->config));
-    IDM_TRY(idm_session_open(&t->config, &t->session));
+    if (!from[0]) IDM_TRY(train_initial_weights(&loading));
+    IDM_TRY(idm_session_open(&loading, &t->session));
     session_describe(t->session, text, sizeof text);
     say(t, false, text);
     return session_canary(t->session, true, say_checking, t);
@@ -209,6 +211,7 @@ static void close_all(training *t)
     dataset_close(t->data);
     snapshot_free(&t->snapshot);
     trainer_free(t->trainer);
+    if (t->session && t->listener->profile) context_profile_print(session_context(t->session), t->listener->profile);
     idm_session_close(t->session);
     run_close(t->run);
 }
