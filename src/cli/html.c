@@ -177,7 +177,7 @@ static void mark_down(FILE *page, const plot *p, double at, double value)
 static void draw_decades(FILE *page, const plot *p)
 {
     const double range = p->y1 - p->y0;
-    for (double power = floor(p->y0); power <= p->y1; power++)
+    for (int power = (int)floor(p->y0); power <= p->y1; power++)
         for (int digit = 1; digit < 10; digit++) {
             const double at = power + log10(digit);
             const bool wanted = digit == 1 || (range < 2.5 && (digit == 2 || digit == 5)) || range < 0.7;
