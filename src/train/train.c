@@ -23,7 +23,7 @@ enum {
 };
 
 typedef struct training {
-    idm_config config; // with the weights that the session loads
+    idm_config config;
     const train_listener *listener;
     train_result *result;
     run *run;
@@ -109,6 +109,7 @@ static idm_status open_trainer(training *t, checkpoint *c)
     char text[160];
     const trainer_options options = train_options(&t->config);
     const bool known = c && plan_of(checkpoint_state(c), &wanted);
+    if (known && wanted.micro_batch > options.batch) wanted.micro_batch = options.batch; // the batch size has changed
     IDM_TRY(trainer_create(t->session, &options, known ? &wanted : NULL, &changed, &t->trainer));
     if (changed)
         say(t, true, "the plan of the checkpoint's run does not fit this device's memory: the bits of an undisturbed run are not kept");
@@ -178,29 +179,18 @@ static idm_status checkpoint_tuning(const idm_config *config, const char *from, 
     return IDM_OK;
 }
 
-// The session with the tuning that the configuration, or a resumed run, wants; the configuration stays as it is.
-static idm_status open_tuned(training *t, const char *from)
-{
-    idm_config *wanted = malloc(sizeof *wanted);
-    if (!wanted) return status_fail(IDM_FAILED, "out of memory");
-    *wanted = t->config;
-    idm_status status = IDM_OK;
-    if (from[0] && strcmp(wanted->device.tuning, "auto") == 0)
-        status = checkpoint_tuning(&t->config, from, wanted->device.tuning, sizeof wanted->device.tuning);
-    if (status == IDM_OK) status = idm_session_open(wanted, &t->session);
-    free(wanted);
-    return status;
-}
-
 static idm_status open_session(training *t)
 {
     char text[1024];
+    idm_config loading = t->config; // the run's own configuration goes on saying what it began from
     const char *from = run_checkpoint(t->run);
-    if (from[0] && (size_t)snprintf(t->config.model.weights, sizeof t->config.model.weights, "%s/weights.safetensors", from) >=
-                       sizeof t->config.model.weights)
+    if (from[0] && (size_t)snprintf(loading.model.weights, sizeof loading.model.weights, "%s/weights.safetensors", from) >=
+                       sizeof loading.model.weights)
         return status_fail(IDM_USAGE, "%.200s: the path is too long", from);
-    if (!from[0]) IDM_TRY(train_initial_weights(&t->config));
-    IDM_TRY(open_tuned(t, from));
+    if (!from[0]) IDM_TRY(train_initial_weights(&loading));
+    else if (strcmp(loading.device.tuning, "auto") == 0)
+        IDM_TRY(checkpoint_tuning(&loading, from, loading.device.tuning, sizeof loading.device.tuning));
+    IDM_TRY(idm_session_open(&loading, &t->session));
     session_describe(t->session, text, sizeof text);
     say_format(t, false, "%s; tuning %s", text, session_tuning(t->session)->name);
     if (session_tuning_note(t->session, text, sizeof text)) say(t, false, text);
@@ -241,6 +231,7 @@ static void close_all(training *t)
     dataset_close(t->data);
     snapshot_free(&t->snapshot);
     trainer_free(t->trainer);
+    if (t->session && t->listener->profile) context_profile_print(session_context(t->session), t->listener->profile);
     idm_session_close(t->session);
     run_close(t->run);
 }
