@@ -161,6 +161,7 @@ static void test_round_trip(void **state)
             tuning_set(&row, p, p == TUNE_CLBLAST || p == TUNE_WINOGRAD ? 0 : 64);
             if (p == TUNE_TILE_VECTORS || p == TUNE_ITEM_ROWS) row.values[p] = 8;
             if (p == TUNE_UNROLL || p == TUNE_QUERY_TILES) row.values[p] = 32;
+            if (p == TUNE_BUFFERS) row.values[p] = 2;
             assert_true(tuning_add(&f.t, &row));
         }
     in_folder("round", path);

@@ -85,8 +85,10 @@ void conv_gpu(ops *o, const conv_call *call)
                .op = w->taps == 1 ? TUNED_LINEAR : TUNED_CONV, .variant = VARIANT_GPU, .in = w->in, .out = w->out, .pixels = (int)pixels});
     gpu_tile t;
     if (!gpu_tile_tuned(row, device, &t)) t = choose_tile(device, pixels, out);
-    kernel *k = kernel_get(o->ctx, "conv_gpu", "conv_gpu", "-DTAPS=%d -DTILE_M=%d -DTILE_N=%d -DITEM_M=%d -DIN_VEC=%d -DOUT_VEC=%d",
-                           w->taps, t.rows, t.outputs, t.item_rows, in_vec, out_vec);
+    const bool twice = tuning_value(row, TUNE_BUFFERS, 1) == 2 && 2 * tile_local_bytes(&t) <= device->local_memory;
+    kernel *k =
+        kernel_get(o->ctx, "conv_gpu", "conv_gpu", "-DTAPS=%d -DTILE_M=%d -DTILE_N=%d -DITEM_M=%d -DIN_VEC=%d -DOUT_VEC=%d -DBUFFERS=%d",
+                   w->taps, t.rows, t.outputs, t.item_rows, in_vec, out_vec, twice ? 2 : 1);
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div(out, (size_t)t.outputs), ceil_div(pixels, (size_t)t.rows)},
                    .local = {(size_t)(t.outputs / GPU_TILE_OUTPUTS), (size_t)(t.rows / t.item_rows)}}),

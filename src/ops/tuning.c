@@ -30,6 +30,7 @@ const char *const tuning_parameter_names[TUNING_PARAMETERS] = {
     [TUNE_LANES] = "lanes",
     [TUNE_CLBLAST] = "clblast",
     [TUNE_WINOGRAD] = "winograd",
+    [TUNE_BUFFERS] = "buffers",
 };
 
 static int power_of_two_from(int value)

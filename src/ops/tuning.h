@@ -38,6 +38,7 @@ typedef enum tuning_parameter {
     TUNE_LANES,
     TUNE_CLBLAST,
     TUNE_WINOGRAD,
+    TUNE_BUFFERS,
     TUNING_PARAMETERS
 } tuning_parameter;
 

@@ -67,7 +67,10 @@ static const candidate_axis backward_cpu[] = {AXIS(own_tiles), AXIS(others), AXI
 static const candidate_setting gpu_tiles[] = {
     GPU_TILE(128, 64, 8), GPU_TILE(64, 64, 4), GPU_TILE(64, 64, 8), GPU_TILE(128, 128, 8), GPU_TILE(64, 128, 8), GPU_TILE(64, 32, 4),
     GPU_TILE(32, 32, 4), GPU_TILE(32, 64, 4), GPU_TILE(128, 32, 8), GPU_TILE(128, 64, 4), GPU_TILE(256, 64, 8)};
-static const candidate_axis gemm_gpu[] = {AXIS(gpu_tiles)};
+// of local memory: with 2 the next step's values are on their way while this step's are used
+static const candidate_setting buffers[] = {ONE(BUFFERS, 2)};
+static const candidate_axis conv_gpu[] = {AXIS(gpu_tiles), AXIS(buffers)};
+static const candidate_axis gradient_gpu[] = {AXIS(gpu_tiles)};
 static const candidate_setting attention_lanes[] = {
     TWO(LANES, 8, ITEM_ROWS, 16), TWO(LANES, 16, ITEM_ROWS, 16), TWO(LANES, 16, ITEM_ROWS, 8), TWO(LANES, 8, ITEM_ROWS, 8),
     TWO(LANES, 32, ITEM_ROWS, 8), TWO(LANES, 32, ITEM_ROWS, 4)};
@@ -103,14 +106,18 @@ static size_t cpu_axes(tuned_op op, bool wide, const candidate_axis **axes)
 static size_t gpu_axes(tuned_op op, const candidate_axis **axes)
 {
     switch (op) {
-    case TUNED_GEMM:
-        return 0;
+    case TUNED_CONV:
+    case TUNED_LINEAR:
+        return AXES(conv_gpu);
+    case TUNED_CONV_WEIGHT_GRADIENT:
+    case TUNED_LINEAR_WEIGHT_GRADIENT:
+        return AXES(gradient_gpu);
     case TUNED_ATTENTION:
         return AXES(attention_gpu);
     case TUNED_ATTENTION_BACKWARD:
         return AXES(backward_gpu);
     default:
-        return AXES(gemm_gpu);
+        return 0;
     }
 }
 

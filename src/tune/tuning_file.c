@@ -18,6 +18,7 @@ static const struct {
     [TUNE_UNROLL] = {1, 32},      [TUNE_SUB_TILES] = {1, 64},   [TUNE_BLOCK] = {1, 65536},      [TUNE_PANEL_KIB] = {16, 65536},
     [TUNE_SLICE] = {64, 1 << 20}, [TUNE_QUERY_TILES] = {1, 32}, [TUNE_KEYS] = {8, 1024},        [TUNE_OWN] = {1, 256},
     [TUNE_OTHERS] = {4, 1024},    [TUNE_LANES] = {1, 64},       [TUNE_CLBLAST] = {0, 1},        [TUNE_WINOGRAD] = {0, 1},
+    [TUNE_BUFFERS] = {1, 2},
 };
 
 // ---- rows
