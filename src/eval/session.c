@@ -5,6 +5,7 @@
 #include "io/operator.h"
 #include "io/weights.h"
 #include "model/network.h"
+#include "ops/matrix.h"
 #include "tune/canary.h"
 #include <math.h>
 #include <stdlib.h>
@@ -109,6 +110,7 @@ static idm_status open_on(idm_session *s, const device_info *device)
     s->budget = choose_budget(c, device);
     IDM_TRY(context_create(device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &s->ctx));
     IDM_TRY(ops_create(s->ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&s->sizes), &s->o));
+    IDM_TRY(matrix_choose(&s->o, c->device.matrix));
     return network_create(&s->o, &s->sizes, &s->net);
 }
 
@@ -206,8 +208,10 @@ context *session_context(idm_session *s)
 void session_describe(const idm_session *s, char *out, size_t size)
 {
     const variant_table *t = &s->o.table;
-    (void)snprintf(out, size, "%s; gemm %s, conv %s, attention %s, math %s", context_device(s->ctx)->name, variant_name(t->gemm),
-                   variant_name(t->conv), variant_name(t->attention), s->o.exact ? "exact" : "fast");
+    const bool matrix = s->o.matrix != MATRIX_NONE;
+    (void)snprintf(out, size, "%s; gemm %s, conv %s, attention %s%s%s, math %s", context_device(s->ctx)->name, variant_name(t->gemm),
+                   variant_name(t->conv), variant_name(t->attention), matrix ? ", matrix unit " : "",
+                   matrix ? matrix_unit_name(s->o.matrix) : "", s->o.exact ? "exact" : "fast");
 }
 
 idm_status session_canary(const idm_session *s, bool training, void (*running)(void *user), void *user)

@@ -5,6 +5,7 @@
 #include "core/status.h"
 #include "model/network.h"
 #include "opencl/program.h"
+#include "ops/matrix.h"
 #include "tune/canary_golden.h"
 #include "tune/selftest.h"
 #include <math.h>
@@ -75,6 +76,7 @@ static idm_status check_network(context *ctx, const idm_config *c)
     network n = {0};
     float out[CANARY_HEIGHT * CANARY_WIDTH], *values = NULL;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&sizes), &o));
+    IDM_TRY(matrix_choose(&o, c->device.matrix));
     idm_status status = network_create(&o, &sizes, &n);
     if (status == IDM_OK) status = parameters_upload(&n.parameters, POOL_WEIGHTS, canary_values, &values);
     if (status == IDM_OK) status = run_network(&n, &sizes, out);
@@ -94,14 +96,13 @@ static idm_status check_network(context *ctx, const idm_config *c)
 // ---- the operations
 
 typedef struct worst_row {
-    double tolerance;
     char text[160]; // of the first wrong one
 } worst_row;
 
 static bool note_wrong(void *user, const selftest_row *row)
 {
     worst_row *w = user;
-    if (row->error <= w->tolerance) return true;
+    if (row->error <= row->tolerance) return true;
     (void)snprintf(w->text, sizeof w->text, "%s (%s, variant %s) is wrong, error %.1e", row->op, row->shape, row->variant, row->error);
     return false;
 }
@@ -110,7 +111,8 @@ static idm_status check_operations(context *ctx, const idm_config *c, const mode
 {
     ops o;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, selftest_max_channels(sizes), &o));
-    worst_row wrong = {.tolerance = selftest_tolerance(&o)};
+    IDM_TRY(matrix_choose(&o, c->device.matrix));
+    worst_row wrong = {0};
     IDM_TRY(selftest_run(&o, sizes, cs_ratio, training, note_wrong, &wrong));
     return wrong.text[0] ? status_fail(IDM_WRONG_RESULT, "%s", wrong.text) : IDM_OK;
 }
@@ -123,8 +125,8 @@ static bool marker_path(const device_info *d, const idm_config *c, const model_s
     uint64_t source = 0;
     for (const struct embedded_source *s = embedded_sources; s->name; s++) source = random_key(source, s->text);
     const char *limits = getenv("IDM_LIMITS");
-    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d|%d,%d %d %d %d|%d", d->name, d->vendor, d->driver, d->version,
-                   d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm, c->device.math,
+    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d %d|%d,%d %d %d %d|%d", d->name, d->vendor, d->driver, d->version,
+                   d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm, c->device.matrix, c->device.math,
                    z->channels[0], z->channels[1], z->heads, z->groups, z->block, training);
     return program_cache_path("canary", key, path, size);
 }
