@@ -16,7 +16,6 @@
 #include "common.clh"
 #include "storage.clh"
 #include "matrix.clh"
-#include "matrix_load.clh"
 #ifndef TAPS
 #define TAPS 9 // 1 or 9
 #endif
@@ -44,11 +43,8 @@
 #ifndef MIX_TYPE
 #define MIX_TYPE f32
 #endif
-#ifndef X_VEC
-#define X_VEC 1 // 8: rows of x are whole eights, aligned to 16 bytes; else 1
-#endif
-#ifndef W_VEC
-#define W_VEC 1 // 4: rows of W are whole float4 and aligned; else 1
+#ifndef EIGHTS
+#define EIGHTS 0 // 1: in and out are multiples of 8, x and W aligned to 16 bytes
 #endif
 #ifndef TRANSPOSED
 #define TRANSPOSED 0
@@ -60,8 +56,8 @@
 #define TEAMS_N (TILE_N / PART_N)
 #define TEAMS (TILE_M / PART_M * TEAMS_N)
 #define ITEMS (TEAMS * MATRIX_TEAM)
-#define EIGHTS (TILE_K / 8)
-#define LOADS_X (TILE_M * EIGHTS / ITEMS) // eights per item and step
+#define EIGHTS_K (TILE_K / 8)
+#define LOADS_X (TILE_M * EIGHTS_K / ITEMS) // eights per item and step
 #define QUADS_K (TILE_K / 4)
 #define QUADS_N (TILE_N / 4)
 #define SUMS_M (PART_M / MATRIX_M)
@@ -78,23 +74,24 @@
 #define W_K_STEP COLUMN_STEP
 #endif
 #include "epilogue.clh"
+#include "matrix_load.clh"
 #include "window.clh"
 
 // One step's part of W, channels k0 on of a tap, outputs first_out on.
 static inline void load_weights(__local uint *ws, __global const float *weights, const int tap, const int k0, const int first_out, const int in, const int out)
 {
     const int item = get_local_id(0);
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
     for (int i = 0; i < LOADS_W; i++) {
         const int at = item + i * ITEMS;
 #if TRANSPOSED
         const int n = at / QUADS_K, quad = at % QUADS_K, o = first_out + n, k = k0 + 4 * quad;
-        const float4 v = four_floats(weights + ((TAPS - 1 - tap) * out + o) * in + k, W_VEC, o < out ? in - k : 0);
+        const float4 v = four_floats(weights + ((TAPS - 1 - tap) * out + o) * in + k, o < out ? in - k : 0);
         *(__local uint2 *)(ws + n * ROW_STEP + 2 * quad) = (uint2)(matrix_pair(v.x, v.y), matrix_pair(v.z, v.w));
 #else
         const int pair = at / QUADS_N, quad = at % QUADS_N, o = first_out + 4 * quad, k = k0 + 2 * pair;
         __global const float *from = weights + (tap * in + k) * out + o;
-        const float4 a = four_floats(from, W_VEC, k < in ? out - o : 0), b = four_floats(from + out, W_VEC, k + 1 < in ? out - o : 0);
+        const float4 a = four_floats(from, k < in ? out - o : 0), b = four_floats(from + out, k + 1 < in ? out - o : 0);
         *(__local uint4 *)(ws + pair * COLUMN_STEP + 4 * quad) =
             (uint4)(matrix_pair(a.x, b.x), matrix_pair(a.y, b.y), matrix_pair(a.z, b.z), matrix_pair(a.w, b.w));
 #endif
@@ -115,34 +112,34 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_matrix(TEN
     const int first_pixel = GROUP_ID(1) * TILE_M, first_out = GROUP_ID(0) * TILE_N;
     const int part_m = team / TEAMS_N * PART_M, part_n = team % TEAMS_N * PART_N;
 
-    // what this item loads of x: eight channels of the pixels x_pixel + i * ITEMS / EIGHTS
-    const int eight = item % EIGHTS, x_pixel = item / EIGHTS;
+    // what this item loads of x: eight channels of the pixels x_pixel + i * ITEMS / EIGHTS_K
+    const int eight = item % EIGHTS_K, x_pixel = item / EIGHTS_K;
     int base[LOADS_X], top[LOADS_X], left[LOADS_X];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
     for (int i = 0; i < LOADS_X; i++) {
-        const int pixel = first_pixel + x_pixel + i * (ITEMS / EIGHTS);
+        const int pixel = first_pixel + x_pixel + i * (ITEMS / EIGHTS_K);
         window_at(pixel, h, w, oh, ow, stride, &base[i], &top[i], &left[i]);
         if (pixel >= pixels) top[i] = -4; // no tap of it is inside
     }
     matrix_sum sum[SUMS_M][SUMS_N];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
     for (int m = 0; m < SUMS_M; m++)
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
         for (int n = 0; n < SUMS_N; n++) sum[m][n] = 0.0f;
 
     for (int tap = 0; tap < TAPS; tap++) {
         int offset[LOADS_X];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
         for (int i = 0; i < LOADS_X; i++) {
             const int source = window_pixel(base[i], top[i], left[i], tap, h, w, doubled, dilate);
             offset[i] = source != OUTSIDE ? source * in : OUTSIDE;
         }
         for (int k0 = 0; k0 < in; k0 += TILE_K) {
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
             for (int i = 0; i < LOADS_X; i++) {
                 const int k = k0 + 8 * eight;
-                xs_quads[(x_pixel + i * (ITEMS / EIGHTS)) * (ROW_STEP / 4) + eight] =
-                    LOAD_EIGHT(X_TYPE, X_VEC, x + offset[i] + k, offset[i] != OUTSIDE ? in - k : 0);
+                xs_quads[(x_pixel + i * (ITEMS / EIGHTS_K)) * (ROW_STEP / 4) + eight] =
+                    LOAD_EIGHT(X_TYPE, x + offset[i] + k, offset[i] != OUTSIDE ? in - k : 0);
             }
             load_weights(ws, weights, tap, k0, first_out, in, out);
             barrier(CLK_LOCAL_MEM_FENCE);
@@ -150,9 +147,9 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_matrix(TEN
             for (int p = 0; p < PAIRS; p += MATRIX_K / 2) {
                 matrix_a a[SUMS_M];
                 matrix_b b[SUMS_N];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
                 for (int m = 0; m < SUMS_M; m++) a[m] = matrix_load_a(xs + (part_m + m * MATRIX_M) * ROW_STEP + p, ROW_STEP, 1, lane);
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
                 for (int n = 0; n < SUMS_N; n++) b[n] = matrix_load_b(ws + (part_n + n * MATRIX_N) * W_N_STEP + p * W_K_STEP, W_N_STEP, W_K_STEP, lane);
 #pragma unroll MATRIX_UNROLL
                 for (int m = 0; m < SUMS_M; m++)
@@ -164,12 +161,12 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_matrix(TEN
     }
 
     EPILOGUE_START;
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
     for (int m = 0; m < SUMS_M; m++)
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
         for (int n = 0; n < SUMS_N; n++) {
             float r[MATRIX_VALUES] = {sum[m][n].x, sum[m][n].y, sum[m][n].z, sum[m][n].w};
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
             for (int i = 0; i < MATRIX_VALUES; i++) {
                 const int pixel = first_pixel + part_m + m * MATRIX_M + matrix_row(lane, i);
                 const int o = first_out + part_n + n * MATRIX_N + matrix_column(lane, i), at = pixel * out + o;

@@ -15,7 +15,6 @@
 #include "common.clh"
 #include "storage.clh"
 #include "matrix.clh"
-#include "matrix_load.clh"
 #ifndef TAPS
 #define TAPS 9 // 1 or 9
 #endif
@@ -37,11 +36,8 @@
 #ifndef Y_TYPE
 #define Y_TYPE MATRIX_TYPE // of dy, likewise
 #endif
-#ifndef X_VEC
-#define X_VEC 1 // 8: pixels of x are whole eights, aligned to 16 bytes; else 1
-#endif
-#ifndef Y_VEC
-#define Y_VEC 1 // the same for dy
+#ifndef EIGHTS
+#define EIGHTS 0 // 1: in and out are multiples of 8, x and dy aligned to 16 bytes
 #endif
 #define TILE_K 32
 #define PAIRS (TILE_K / 2)
@@ -56,6 +52,7 @@
 #define LOADS_Y (PAIRS * EIGHTS_N / ITEMS)
 #define SUMS_M (PART_M / MATRIX_M)
 #define SUMS_N (PART_N / MATRIX_N)
+#include "matrix_load.clh"
 #include "window.clh"
 
 // The pixel of x under a tap of the window at a pixel of y, or OUTSIDE.
@@ -89,35 +86,35 @@ conv_weight_gradient_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const OPERA
     const int x_eight = item % EIGHTS_M, x_tap = (first_eight + x_eight) / eights, x_channel = (first_eight + x_eight - x_tap * eights) * 8;
     const int y_eight = item % EIGHTS_N, y_out = first_out + 8 * y_eight;
     matrix_sum sum[SUMS_M][SUMS_N];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
     for (int m = 0; m < SUMS_M; m++)
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
         for (int n = 0; n < SUMS_N; n++) sum[m][n] = 0.0f;
 
     for (int step = first; step < last; step += TILE_K) {
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
         for (int i = 0; i < LOADS_X; i++) {
             const int pair = item / EIGHTS_M + i * (ITEMS / EIGHTS_M);
             uint4 v[2];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
             for (int j = 0; j < 2; j++) {
                 const int pixel = step + 2 * pair + j;
                 int source = OUTSIDE;
                 if (pixel < last && x_tap < TAPS) source = source_pixel(pixel, x_tap, h, w, oh, ow, stride, doubled, dilate);
-                v[j] = LOAD_EIGHT(X_TYPE, X_VEC, x + source * in + x_channel, source != OUTSIDE ? in - x_channel : 0);
+                v[j] = LOAD_EIGHT(X_TYPE, x + source * in + x_channel, source != OUTSIDE ? in - x_channel : 0);
             }
             across_rows(v[0], v[1], &v[0], &v[1]);
             xs_quads[(pair * X_STEP) / 4 + 2 * x_eight] = v[0];
             xs_quads[(pair * X_STEP) / 4 + 2 * x_eight + 1] = v[1];
         }
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
         for (int i = 0; i < LOADS_Y; i++) {
             const int pair = item / EIGHTS_N + i * (ITEMS / EIGHTS_N);
             uint4 v[2];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
             for (int j = 0; j < 2; j++) {
                 const int pixel = step + 2 * pair + j;
-                v[j] = LOAD_EIGHT(Y_TYPE, Y_VEC, dy + pixel * out + y_out, pixel < last ? out - y_out : 0);
+                v[j] = LOAD_EIGHT(Y_TYPE, dy + pixel * out + y_out, pixel < last ? out - y_out : 0);
             }
             across_rows(v[0], v[1], &v[0], &v[1]);
             ys_quads[(pair * Y_STEP) / 4 + 2 * y_eight] = v[0];
@@ -128,9 +125,9 @@ conv_weight_gradient_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const OPERA
         for (int p = 0; p < PAIRS; p += MATRIX_K / 2) {
             matrix_a a[SUMS_M];
             matrix_b b[SUMS_N];
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
             for (int m = 0; m < SUMS_M; m++) a[m] = matrix_load_a(xs + part_m + m * MATRIX_M + p * X_STEP, 1, X_STEP, lane);
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
             for (int n = 0; n < SUMS_N; n++) b[n] = matrix_load_b(ys + part_n + n * MATRIX_N + p * Y_STEP, 1, Y_STEP, lane);
 #pragma unroll MATRIX_UNROLL
             for (int m = 0; m < SUMS_M; m++)
@@ -140,12 +137,12 @@ conv_weight_gradient_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const OPERA
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
     for (int m = 0; m < SUMS_M; m++)
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
         for (int n = 0; n < SUMS_N; n++) {
             const float r[MATRIX_VALUES] = {sum[m][n].x, sum[m][n].y, sum[m][n].z, sum[m][n].w};
-#pragma unroll
+#pragma unroll MATRIX_UNROLL
             for (int i = 0; i < MATRIX_VALUES; i++) {
                 const int row = part_m + m * MATRIX_M + matrix_row(lane, i), o = first_out + part_n + n * MATRIX_N + matrix_column(lane, i);
                 const int row_eight = first_eight + row / 8, tap = row_eight / eights, channel = (row_eight - tap * eights) * 8 + row % 8;

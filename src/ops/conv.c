@@ -1,9 +1,9 @@
 #include "ops/conv.h"
 
+#include "ops/conv_matrix.h"
 #include "ops/conv_variants.h"
 #include "ops/conv_weight_gradient.h"
 #include "ops/conv_winograd.h"
-#include "ops/conv_matrix.h"
 #include "ops/pointwise.h"
 #include "ops/storage.h"
 #include <assert.h>

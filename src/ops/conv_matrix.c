@@ -60,10 +60,16 @@ static const tile *choose_tile(const ops *o, size_t rows, size_t outputs, size_t
     return best;
 }
 
-// 8 if rows of c values of t are whole eights, aligned to 16 bytes, else 1.
-static int eights(tensor t, int c)
+// Whether rows of in values of a and of out values of b are whole eights, aligned to 16 bytes.
+static bool eights(tensor a, tensor b, int in, int out)
 {
-    return c % 8 == 0 && t.offset % 16 == 0 ? 8 : 1;
+    return in % 8 == 0 && out % 8 == 0 && a.offset % 16 == 0 && b.offset % 16 == 0;
+}
+
+// The type of an operand that may be missing: then y's, so that there are fewer kernels.
+static const char *epilogue_type(tensor t, tensor y)
+{
+    return storage_type_name(tensor_given(t) ? t.type : y.type);
 }
 
 static dtype narrow_type(tensor x, tensor y)
@@ -75,14 +81,14 @@ void conv_matrix(ops *o, const conv_call *call, bool transposed)
 {
     const weight *w = call->w;
     const tensor x = call->x, y = call->y;
-    const int in = x.c, out = y.c, row = transposed ? in : out, pixels = tensor_rows(y);
+    const int in = x.c, out = y.c, pixels = tensor_rows(y);
     const tile *t = choose_tile(o, (size_t)pixels, (size_t)out, 1);
     kernel *k = kernel_get(o->ctx, "conv_matrix", "conv_matrix",
                            "-DMATRIX_UNIT=%d -DMATRIX_TYPE=%s -DTAPS=%d -DTRANSPOSED=%d -DTILE_M=%d -DTILE_N=%d -DPART_M=%d -DPART_N=%d "
-                           "-DX_TYPE=%s -DY_TYPE=%s -DRESIDUAL_TYPE=%s -DMIX_TYPE=%s -DX_VEC=%d -DW_VEC=%d",
+                           "-DX_TYPE=%s -DY_TYPE=%s -DRESIDUAL_TYPE=%s -DMIX_TYPE=%s -DEIGHTS=%d",
                            o->matrix, storage_type_name(narrow_type(x, y)), w->taps, transposed, t->rows, t->outputs, t->part_rows,
-                           t->part_outputs, storage_type_name(x.type), storage_type_name(y.type), storage_type_name(call->e->residual.type),
-                           storage_type_name(call->e->mix.type), eights(x, in), row % 4 == 0 && w->plain.offset % 16 == 0 ? 4 : 1);
+                           t->part_outputs, storage_type_name(x.type), storage_type_name(y.type), epilogue_type(call->e->residual, y),
+                           epilogue_type(call->e->mix, y), eights(x, w->plain, in, out));
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div((size_t)out, (size_t)t->outputs), ceil_div((size_t)pixels, (size_t)t->rows)},
                    .local = {tile_items(t)}}),
@@ -106,8 +112,8 @@ static plan choose_plan(const ops *o, size_t pixels, size_t rows, size_t out)
     for (size_t wanted = 1; wanted <= most; wanted++) {
         const size_t slice = ceil_div(ceil_div(pixels, wanted), SLICE_STEP) * SLICE_STEP, slices = ceil_div(pixels, slice);
         const tile *t = choose_tile(o, rows, out, slices);
-        const double time = tile_time(o, t, rows, out, slices) * (double)slice +
-                            8.0 * PRODUCTS_PER_BYTE * (double)rows * (double)out * (double)slices;
+        const double time =
+            tile_time(o, t, rows, out, slices) * (double)slice + 8.0 * PRODUCTS_PER_BYTE * (double)rows * (double)out * (double)slices;
         if (best_time > 0 && time >= best_time) continue;
         best = (plan){t, slice, slices};
         best_time = time;
@@ -125,9 +131,9 @@ void conv_weight_gradient_matrix(ops *o, const weight_gradient_call *call)
     const tensor partials = weight_gradient_partials(o, call, (int)p.slices);
     kernel *k = kernel_get(o->ctx, "conv_weight_gradient_matrix", "conv_weight_gradient_matrix",
                            "-DMATRIX_UNIT=%d -DMATRIX_TYPE=%s -DTAPS=%d -DTILE_M=%d -DTILE_N=%d -DPART_M=%d -DPART_N=%d -DX_TYPE=%s "
-                           "-DY_TYPE=%s -DX_VEC=%d -DY_VEC=%d",
+                           "-DY_TYPE=%s -DEIGHTS=%d",
                            o->matrix, storage_type_name(narrow_type(x, dy)), call->taps, t->rows, t->outputs, t->part_rows, t->part_outputs,
-                           storage_type_name(x.type), storage_type_name(dy.type), eights(x, x.c), eights(dy, dy.c));
+                           storage_type_name(x.type), storage_type_name(dy.type), eights(x, dy, x.c, dy.c));
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div((size_t)dy.c, (size_t)t->outputs), ceil_div(8 * row_eights, (size_t)t->rows), p.slices},
                    .local = {tile_items(t)}}),

@@ -1,5 +1,5 @@
-// Convolutions and linear layers on the matrix unit (ops/matrix.h), for what is stored in 16 bits: such operands, float32 sums. Operands that are
-// float32, weights always, are rounded on their way; nothing is widened in memory.
+// Convolutions and linear layers on the matrix unit (ops/matrix.h), for what is stored in 16 bits: such operands, float32 sums. Operands
+// that are float32, weights always, are rounded on their way; nothing is widened in memory.
 #ifndef OPS_CONV_MATRIX_H
 #define OPS_CONV_MATRIX_H
 

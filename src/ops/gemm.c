@@ -1,8 +1,8 @@
 #include "ops/gemm.h"
 
+#include "ops/conv_matrix.h"
 #include "ops/conv_variants.h"
 #include "ops/conv_weight_gradient.h"
-#include "ops/conv_matrix.h"
 #include "ops/pointwise.h"
 #include "ops/storage.h"
 #include <assert.h>

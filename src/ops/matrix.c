@@ -50,7 +50,8 @@ static idm_status probe(context *ctx, matrix_unit unit, dtype type)
             float want = first[m * MATRIX_N + n];
             for (int k = 0; k < MATRIX_K; k++) want += a[m * MATRIX_K + k] * b[k * MATRIX_N + n];
             if (result.product[m * MATRIX_N + n] != want)
-                return status_fail(IDM_WRONG_RESULT, "the matrix unit (%s) of '%s', driver %s, gives wrong products; try device.matrix = off",
+                return status_fail(IDM_WRONG_RESULT,
+                                   "the matrix unit (%s) of '%s', driver %s, gives wrong products; try device.matrix = off",
                                    matrix_unit_name(unit), context_device(ctx)->name, context_device(ctx)->driver);
         }
     return IDM_OK;

@@ -11,8 +11,8 @@ void storage_convert(ops *o, tensor x, tensor y)
 {
     x = rows_flat(x);
     const rows_grid g = rows_plan(o, 1, tensor_rows(x), x.c, ops_pointwise_width(o, x.c), 2 * x.c);
-    kernel *k =
-        kernel_get(o->ctx, "storage", "storage_convert", "%s -DX_TYPE=%s -DY_TYPE=%s", g.options, storage_type_name(x.type), storage_type_name(y.type));
+    kernel *k = kernel_get(o->ctx, "storage", "storage_convert", "%s -DX_TYPE=%s -DY_TYPE=%s", g.options, storage_type_name(x.type),
+                           storage_type_name(y.type));
     LAUNCH(o->ctx, k, g.w, ((cost){0, (double)tensor_bytes(x) + (double)tensor_bytes(y)}), ROWS(g), T(x), T(y));
 }
 

@@ -126,8 +126,8 @@ static bool marker_path(const device_info *d, const idm_config *c, const model_s
     for (const struct embedded_source *s = embedded_sources; s->name; s++) source = random_key(source, s->text);
     const char *limits = getenv("IDM_LIMITS");
     (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d %d|%d,%d %d %d %d|%d", d->name, d->vendor, d->driver, d->version,
-                   d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm, c->device.matrix, c->device.math,
-                   z->channels[0], z->channels[1], z->heads, z->groups, z->block, training);
+                   d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm, c->device.matrix,
+                   c->device.math, z->channels[0], z->channels[1], z->heads, z->groups, z->block, training);
     return program_cache_path("canary", key, path, size);
 }
 

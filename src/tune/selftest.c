@@ -167,12 +167,12 @@ static void check_matrix_unit(run *s, bool training)
         if (!training) continue;
         CHECK(s, "linear, gradient of x", VARIANT_MATRIX, check_gemm_backward_data(s->o, PIXELS, c0, 8 * c0, in_place), "%s, %d -> %d",
               name, c0, 8 * c0);
-        CHECK(s, "linear, gradient of w", VARIANT_MATRIX,
-              check_stored_backward_weight(s->o, 1, 1, 25 * PIXELS, c0, 48, 1, 1, false, part), "%s, %d -> 48", name, c0);
+        CHECK(s, "linear, gradient of w", VARIANT_MATRIX, check_stored_backward_weight(s->o, 1, 1, 25 * PIXELS, c0, 48, 1, 1, false, part),
+              "%s, %d -> 48", name, c0);
         CHECK(s, "conv3x3, gradient of x", VARIANT_MATRIX, check_conv_backward_data(s->o, 1, HEIGHT, WIDTH, c0, c0, 1, false, in_place),
               "%s, %d -> %d", name, c0, c0);
-        CHECK(s, "conv3x3, gradient of w", VARIANT_MATRIX,
-              check_stored_backward_weight(s->o, 1, HEIGHT, WIDTH, c0, c0, 9, 1, false, part), "%s, %d -> %d", name, c0, c0);
+        CHECK(s, "conv3x3, gradient of w", VARIANT_MATRIX, check_stored_backward_weight(s->o, 1, HEIGHT, WIDTH, c0, c0, 9, 1, false, part),
+              "%s, %d -> %d", name, c0, c0);
     }
 }
 
