@@ -29,6 +29,7 @@ typedef struct golden_setting {
     idm_math math;
     double max_launch_ms; // 0: never cut
     const char *limits;   // as IDM_LIMITS, or null
+    idm_matrix matrix;
 } golden_setting;
 
 static inline double golden_number(const tensor_file *file, const char *key)
@@ -110,6 +111,7 @@ static inline idm_session *golden_session(const golden *g, const golden_setting 
     config->device.variants = s->variants;
     config->device.gemm = s->gemm;
     config->device.math = s->math;
+    config->device.matrix = s->matrix;
     config->device.max_launch_ms = s->max_launch_ms;
     if (s->limits) (void)setenv("IDM_LIMITS", s->limits, 1);
     const idm_status status = idm_session_open(config, &session);

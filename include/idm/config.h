@@ -14,6 +14,7 @@ extern "C" {
 typedef enum idm_math { IDM_MATH_FAST, IDM_MATH_EXACT } idm_math;
 typedef enum idm_variants { IDM_VARIANTS_AUTO, IDM_VARIANTS_CPU, IDM_VARIANTS_GPU, IDM_VARIANTS_GENERIC } idm_variants;
 typedef enum idm_gemm { IDM_GEMM_AUTO, IDM_GEMM_OWN, IDM_GEMM_CLBLAST } idm_gemm;
+typedef enum idm_matrix { IDM_MATRIX_AUTO, IDM_MATRIX_OFF, IDM_MATRIX_EMULATE } idm_matrix;
 typedef enum idm_precision { IDM_PRECISION_FP32, IDM_PRECISION_HALF, IDM_PRECISION_BF16 } idm_precision;
 typedef enum idm_recompute { IDM_RECOMPUTE_AUTO, IDM_RECOMPUTE_NONE, IDM_RECOMPUTE_BLOCKS, IDM_RECOMPUTE_INVERT } idm_recompute;
 
@@ -56,6 +57,7 @@ typedef struct idm_config {
         char tuning[IDM_PATH_SIZE];
         idm_variants variants;
         idm_gemm gemm;
+        idm_matrix matrix;
         idm_math math;
         bool math_given; // verify and selftest default to exact unless the user said otherwise
         double max_launch_ms;

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/sizes.h"
+#include "ops/matrix.h"
 #include "tune/tuning_choose.h"
 
 typedef struct selftest {
@@ -18,7 +19,7 @@ typedef struct selftest {
 static bool add_row(void *user, const selftest_row *row)
 {
     selftest *s = user;
-    const bool right = row->error <= s->tolerance;
+    const bool right = row->error <= row->tolerance;
     s->checks++;
     s->wrong += !right;
     if (!s->call->json) printf("%-16s %-8s %-34s %9.2e  %s\n", row->op, row->variant, row->shape, row->error, right ? "ok" : "WRONG");
@@ -27,6 +28,7 @@ static bool add_row(void *user, const selftest_row *row)
     cJSON_AddStringToObject(object, "variant", row->variant);
     cJSON_AddStringToObject(object, "shape", row->shape);
     cli_json_number(object, "error", row->error);
+    cli_json_number(object, "tolerance", row->tolerance);
     cJSON_AddBoolToObject(object, "pass", right);
     cJSON_AddItemToArray(s->rows, object);
     (void)fflush(stdout);
@@ -57,6 +59,7 @@ static idm_status run_checks(selftest *s, const device_info *device)
     const idm_math math = c->device.math_given ? c->device.math : IDM_MATH_EXACT;
     IDM_TRY(ops_create(s->o.ctx, c->device.variants, c->device.gemm, math, selftest_max_channels(&s->sizes), &s->o));
     ops_use_tuning(&s->o, &s->tuning.file.t, c->device.gemm);
+    IDM_TRY(matrix_choose(&s->o, c->device.matrix));
     s->tolerance = selftest_tolerance(&s->o);
     cli_note(s->call, "%s (%d:%d), math %s, tuning %s, tolerance %.0e", device->name, device->platform, device->index,
              math == IDM_MATH_EXACT ? "exact" : "fast", s->tuning.name, s->tolerance);

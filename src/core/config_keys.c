@@ -83,6 +83,8 @@ const config_key config_keys[] = {
     KEY(device, variants, .type = CONFIG_WORD, FIELD(device, variants), .words = "auto|cpu|gpu|generic", .initial = "auto",
         .meaning = "Table of kernel variants. auto: by the device's type."),
     KEY(device, gemm, .type = CONFIG_WORD, FIELD(device, gemm), .words = "auto|own|clblast", .initial = "auto", .meaning = "Matrix products by which kernels."),
+    KEY(device, matrix, .type = CONFIG_WORD, FIELD(device, matrix), .words = "auto|off|emulate", .initial = "auto",
+        .meaning = "The device's matrix unit, for what is stored in 16 bits. auto: if it has one that gives right numbers. emulate: for tests, slow."),
     KEY(device, math, .type = CONFIG_WORD, FIELD(device, math), .words = "fast|exact", .initial = "fast",
         .meaning = "exact: no Winograd, no approximated exp or erf; what verify and selftest use unless this key is given."),
     KEY(device, max_launch_ms, .type = CONFIG_DOUBLE, FIELD(device, max_launch_ms), .least = 0.1, .most = 1e6, .initial = "100", .unit = "ms",

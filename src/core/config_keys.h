@@ -29,7 +29,7 @@ typedef struct config_key {
 } config_key;
 
 extern const config_key config_keys[];
-enum { CONFIG_KEY_COUNT = 38 };
+enum { CONFIG_KEY_COUNT = 39 };
 
 // IDM_USAGE for an unknown section or key, with the nearest valid one.
 idm_status config_find(const char *section, const char *name, const config_key **key);

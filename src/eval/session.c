@@ -5,6 +5,7 @@
 #include "io/operator.h"
 #include "io/weights.h"
 #include "model/network.h"
+#include "ops/matrix.h"
 #include "tune/canary.h"
 #include <math.h>
 #include <stdlib.h>
@@ -112,6 +113,7 @@ static idm_status open_on(idm_session *s, const device_info *device)
     IDM_TRY(ops_create(s->ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&s->sizes), &s->o));
     IDM_TRY(tuning_choose(c->device.tuning, device, &s->tuning));
     ops_use_tuning(&s->o, &s->tuning.file.t, c->device.gemm);
+    IDM_TRY(matrix_choose(&s->o, c->device.matrix));
     return network_create(&s->o, &s->sizes, &s->net);
 }
 
@@ -210,8 +212,10 @@ context *session_context(idm_session *s)
 void session_describe(const idm_session *s, char *out, size_t size)
 {
     const variant_table *t = &s->o.table;
-    (void)snprintf(out, size, "%s; gemm %s, conv %s, attention %s, math %s", context_device(s->ctx)->name, variant_name(t->gemm),
-                   variant_name(t->conv), variant_name(t->attention), s->o.exact ? "exact" : "fast");
+    const bool matrix = s->o.matrix != MATRIX_NONE;
+    (void)snprintf(out, size, "%s; gemm %s, conv %s, attention %s%s%s, math %s", context_device(s->ctx)->name, variant_name(t->gemm),
+                   variant_name(t->conv), variant_name(t->attention), matrix ? ", matrix unit " : "",
+                   matrix ? matrix_unit_name(s->o.matrix) : "", s->o.exact ? "exact" : "fast");
 }
 
 const tuning_choice *session_tuning(const idm_session *s)

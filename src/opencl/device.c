@@ -44,6 +44,15 @@ static bool has_extension(cl_device_id id, const char *name)
     return found;
 }
 
+// cl_nv_device_attribute_query
+enum { NVIDIA_CAPABILITY_MAJOR = 0x4000, NVIDIA_CAPABILITY_MINOR = 0x4001 };
+
+static unsigned get_attribute(cl_device_id id, cl_device_info what)
+{
+    cl_uint value = 0;
+    return clGetDeviceInfo(id, what, sizeof value, &value, NULL) == CL_SUCCESS ? value : 0;
+}
+
 static void describe(cl_platform_id platform, cl_device_id id, device_info *info)
 {
     get_text(id, CL_DEVICE_NAME, info->name, sizeof info->name);
@@ -64,6 +73,8 @@ static void describe(cl_platform_id platform, cl_device_id id, device_info *info
     info->fp16 = has_extension(id, "cl_khr_fp16");
     info->fp64 = has_extension(id, "cl_khr_fp64");
     info->subgroups = has_extension(id, "cl_khr_subgroups") || has_extension(id, "cl_intel_subgroups");
+    if (has_extension(id, "cl_nv_device_attribute_query"))
+        info->nvidia_capability = 10 * get_attribute(id, NVIDIA_CAPABILITY_MAJOR) + get_attribute(id, NVIDIA_CAPABILITY_MINOR);
     info->platform_id = platform;
     info->device_id = id;
 }

@@ -18,6 +18,7 @@ typedef struct device_info {
     unsigned compute_units, clock_mhz;
     unsigned native_vector; // floats in one of the device's registers, as it says; 16 with AVX-512, 1 on most GPUs
     bool fp16, fp64, subgroups;
+    unsigned nvidia_capability;    // 86 for sm_86; 0: not NVIDIA's
     void *platform_id, *device_id; // OpenCL handles; null for a device that is only described (dry run)
 } device_info;
 

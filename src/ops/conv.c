@@ -1,5 +1,6 @@
 #include "ops/conv.h"
 
+#include "ops/conv_matrix.h"
 #include "ops/conv_variants.h"
 #include "ops/conv_weight_gradient.h"
 #include "ops/conv_winograd.h"
@@ -45,6 +46,10 @@ static void run_variant(ops *o, variant v, const conv_call *call)
 
 void conv_run(ops *o, variant v, const conv_call *call)
 {
+    if (conv_matrix_takes(o, call->x, call->y)) {
+        conv_matrix(o, call, false);
+        return;
+    }
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     const epilogue e = storage_widen_epilogue(o, call->e);
     conv_call wide = *call;
@@ -81,9 +86,13 @@ void conv_backward_data(ops *o, tensor dy, const weight *w, int stride, bool ups
         call.y = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, dx.n, dy.h, dy.w, dx.c);
         call.e = &none;
     }
-    const weight transposed = weight_transposed(o, w, form_of(o, &call, w->out, w->in));
-    call.w = &transposed;
-    conv_run(o, o->table.conv, &call);
+    call.w = w;
+    if (conv_matrix_takes(o, call.x, call.y)) conv_matrix(o, &call, true);
+    else {
+        const weight transposed = weight_transposed(o, w, form_of(o, &call, w->out, w->in));
+        call.w = &transposed;
+        conv_run(o, o->table.conv, &call);
+    }
     if (upsample) upsample_nearest_backward(o, call.y, e ? e : &none, dx);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
@@ -92,9 +101,13 @@ void conv_backward_weight(ops *o, tensor x, tensor dy, int stride, bool upsample
 {
     assert(sizes_fit(x, dy, stride, upsample) && tensor_elements(dw) == (size_t)9 * x.c * dy.c);
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    dy = storage_widen(o, dy);
-    const weight_gradient_call call = {.x = storage_widen(o, x), .dy = dy, .dw = dw, .taps = 9, .stride = stride, .upsample = upsample};
-    conv_weight_gradient(o, o->table.conv, &call);
-    if (tensor_given(dbias)) bias_gradient(o, dy, dbias);
+    weight_gradient_call call = {.x = x, .dy = dy, .dw = dw, .taps = 9, .stride = stride, .upsample = upsample};
+    if (conv_matrix_takes(o, x, dy)) conv_weight_gradient_matrix(o, &call);
+    else {
+        call.x = storage_widen(o, x);
+        call.dy = storage_widen(o, dy);
+        conv_weight_gradient(o, o->table.conv, &call);
+    }
+    if (tensor_given(dbias)) bias_gradient(o, call.dy, dbias);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

@@ -4,6 +4,7 @@
 #include "ops/conv_variants.h"
 #include "ops/flat.h"
 #include "ops/rows.h"
+#include "ops/storage.h"
 
 tensor weight_gradient_partials(ops *o, const weight_gradient_call *call, int slices)
 {
@@ -143,6 +144,7 @@ enum {
 void bias_gradient(ops *o, tensor dy, tensor dbias)
 {
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    dy = storage_widen(o, dy);
     const int rows = tensor_rows(dy), channels = dy.c, chunks = (int)ceil_div((size_t)rows, CHUNK);
     const tensor sums = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, 1, chunks, channels);
     rows_grid g = rows_plan(o, 1, rows, channels, ops_pointwise_width(o, channels), channels);

@@ -1,5 +1,6 @@
 #include "ops/gemm.h"
 
+#include "ops/conv_matrix.h"
 #include "ops/conv_variants.h"
 #include "ops/conv_weight_gradient.h"
 #include "ops/pointwise.h"
@@ -54,15 +55,19 @@ void gemm_forward(ops *o, tensor x, const weight *w, const epilogue *e, tensor y
     static const epilogue none;
     const conv_call call = {.x = tensor_matrix(x), .y = tensor_matrix(y), .w = w, .e = e ? e : &none, .stride = 1};
     assert(w->taps == 1 && x.c == w->in && y.c == w->out && tensor_rows(x) == tensor_rows(y));
-    if (o->table.gemm == VARIANT_CLBLAST) gemm_clblast(o, call.x, w, false, call.e, call.y);
+    if (o->table.gemm == VARIANT_CLBLAST && !conv_matrix_takes(o, x, y)) gemm_clblast(o, call.x, w, false, call.e, call.y);
     else conv_run(o, o->table.gemm, &call);
 }
 
 void gemm_backward_data(ops *o, tensor dy, const weight *w, const epilogue *e, tensor dx)
 {
     static const epilogue none;
-    conv_call call = {.x = tensor_matrix(dy), .y = tensor_matrix(dx), .e = e ? e : &none, .stride = 1};
+    conv_call call = {.x = tensor_matrix(dy), .y = tensor_matrix(dx), .w = w, .e = e ? e : &none, .stride = 1};
     assert(w->taps == 1 && dx.c == w->in && dy.c == w->out && tensor_rows(dx) == tensor_rows(dy));
+    if (conv_matrix_takes(o, dy, dx)) {
+        conv_matrix(o, &call, true);
+        return;
+    }
     if (o->table.gemm == VARIANT_CLBLAST) {
         gemm_clblast(o, call.x, w, true, call.e, call.y);
         return;
@@ -94,10 +99,14 @@ void gemm_backward_weight(ops *o, tensor x, tensor dy, tensor dw, tensor dbias)
 {
     assert(tensor_rows(x) == tensor_rows(dy) && tensor_elements(dw) == (size_t)x.c * dy.c);
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    dy = storage_widen(o, dy);
-    const weight_gradient_call call = {.x = tensor_matrix(storage_widen(o, x)), .dy = tensor_matrix(dy), .dw = dw, .taps = 1, .stride = 1};
-    if (o->table.gemm == VARIANT_CLBLAST) weight_gradient_clblast(o, call.x, call.dy, dw);
-    else conv_weight_gradient(o, o->table.gemm, &call);
-    if (tensor_given(dbias)) bias_gradient(o, dy, dbias);
+    weight_gradient_call call = {.x = tensor_matrix(x), .dy = tensor_matrix(dy), .dw = dw, .taps = 1, .stride = 1};
+    if (conv_matrix_takes(o, x, dy)) conv_weight_gradient_matrix(o, &call);
+    else {
+        call.x = storage_widen(o, call.x);
+        call.dy = storage_widen(o, call.dy);
+        if (o->table.gemm == VARIANT_CLBLAST) weight_gradient_clblast(o, call.x, call.dy, dw);
+        else conv_weight_gradient(o, o->table.gemm, &call);
+    }
+    if (tensor_given(dbias)) bias_gradient(o, call.dy, dbias);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

@@ -69,7 +69,10 @@ int ops_pointwise_width(const ops *o, int c)
 
 const char *variant_name(variant v)
 {
-    static const char *const names[] = {
-        [VARIANT_GENERIC] = "generic", [VARIANT_CPU] = "cpu", [VARIANT_GPU] = "gpu", [VARIANT_CLBLAST] = "clblast"};
+    static const char *const names[] = {[VARIANT_GENERIC] = "generic",
+                                        [VARIANT_CPU] = "cpu",
+                                        [VARIANT_GPU] = "gpu",
+                                        [VARIANT_CLBLAST] = "clblast",
+                                        [VARIANT_MATRIX] = "matrix"};
     return names[v];
 }

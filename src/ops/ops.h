@@ -12,6 +12,7 @@ typedef enum variant {
     VARIANT_CPU,     // explicit vectors, one item per group, no local memory, no barriers
     VARIANT_GPU,     // tiles in local memory
     VARIANT_CLBLAST, // gemm only
+    VARIANT_MATRIX,  // convolutions and linear layers on what is stored in 16 bits; never in the table, see ops.matrix
 } variant;
 
 // "cpu" and so on, for people.
@@ -25,12 +26,16 @@ typedef struct variant_table {
     variant pointwise; // norms and everything else: CPU = wide vectors per item, else one lane per channel
 } variant_table;
 
+// What multiplies small matrices of 16-bit values, for operands stored in 16 bits (ops/matrix.h); as in cl/matrix.clh.
+typedef enum matrix_unit { MATRIX_NONE, MATRIX_EMULATED, MATRIX_NVIDIA } matrix_unit;
+
 struct ops {
     context *ctx;
     variant_table table;
     dtype storage;               // of activations inside the network\'s modules and their gradients: float32, or 16 bits (ops/storage.h)
     bool exact;                  // math = exact: no approximated exp or erf, no Winograd
     bool attention_two_pass;     // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
+    matrix_unit matrix;          // matrix_choose sets it; else none
     tensor zeros;                // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
     const tuning *tuning;        // kernel parameters, or null: every operation chooses by itself
     const tuning_listener *seen; // of calls whose parameters may be tuned, or null

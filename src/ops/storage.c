@@ -2,7 +2,7 @@
 
 #include "ops/rows.h"
 
-static const char *type_name(dtype type)
+const char *storage_type_name(dtype type)
 {
     return type == DTYPE_F16 ? "f16" : type == DTYPE_BF16 ? "bf16" : "f32"; // cl/storage.clh
 }
@@ -11,8 +11,8 @@ void storage_convert(ops *o, tensor x, tensor y)
 {
     x = rows_flat(x);
     const rows_grid g = rows_plan(o, 1, tensor_rows(x), x.c, ops_pointwise_width(o, x.c), 2 * x.c);
-    kernel *k =
-        kernel_get(o->ctx, "storage", "storage_convert", "%s -DX_TYPE=%s -DY_TYPE=%s", g.options, type_name(x.type), type_name(y.type));
+    kernel *k = kernel_get(o->ctx, "storage", "storage_convert", "%s -DX_TYPE=%s -DY_TYPE=%s", g.options, storage_type_name(x.type),
+                           storage_type_name(y.type));
     LAUNCH(o->ctx, k, g.w, ((cost){0, (double)tensor_bytes(x) + (double)tensor_bytes(y)}), ROWS(g), T(x), T(y));
 }
 

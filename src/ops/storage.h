@@ -15,6 +15,9 @@ void storage_narrow(ops *o, tensor place, tensor t);
 // The operands of an epilogue, widened.
 epilogue storage_widen_epilogue(ops *o, const epilogue *e);
 
+// "f32", "f16", "bf16": what cl/storage.clh calls it.
+const char *storage_type_name(dtype type);
+
 // y = x, of any two types.
 void storage_convert(ops *o, tensor x, tensor y);
 

@@ -5,6 +5,7 @@
 #include "core/status.h"
 #include "model/network.h"
 #include "opencl/program.h"
+#include "ops/matrix.h"
 #include "tune/canary_golden.h"
 #include "tune/selftest.h"
 #include "tune/trial.h"
@@ -78,6 +79,7 @@ static idm_status check_network(context *ctx, const idm_config *c, const tuning 
     float out[CANARY_HEIGHT * CANARY_WIDTH], *values = NULL;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&sizes), &o));
     ops_use_tuning(&o, t, c->device.gemm);
+    IDM_TRY(matrix_choose(&o, c->device.matrix));
     idm_status status = network_create(&o, &sizes, &n);
     if (status == IDM_OK) status = parameters_upload(&n.parameters, POOL_WEIGHTS, canary_values, &values);
     if (status == IDM_OK) status = run_network(&n, &sizes, out);
@@ -97,14 +99,13 @@ static idm_status check_network(context *ctx, const idm_config *c, const tuning 
 // ---- the operations
 
 typedef struct worst_row {
-    double tolerance;
     char text[160]; // of the first wrong one
 } worst_row;
 
 static bool note_wrong(void *user, const selftest_row *row)
 {
     worst_row *w = user;
-    if (row->error <= w->tolerance) return true;
+    if (row->error <= row->tolerance) return true;
     (void)snprintf(w->text, sizeof w->text, "%s (%s, variant %s) is wrong, error %.1e", row->op, row->shape, row->variant, row->error);
     return false;
 }
@@ -142,7 +143,8 @@ static idm_status check_operations(context *ctx, const idm_config *c, const mode
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, selftest_max_channels(sizes), &o));
     ops_use_tuning(&o, t, c->device.gemm);
     IDM_TRY(check_rows(&o, sizes, training, t));
-    worst_row wrong = {.tolerance = selftest_tolerance(&o)};
+    IDM_TRY(matrix_choose(&o, c->device.matrix));
+    worst_row wrong = {0};
     IDM_TRY(selftest_run(&o, sizes, cs_ratio, training, note_wrong, &wrong));
     return wrong.text[0] ? status_fail(IDM_WRONG_RESULT, "%s", wrong.text) : IDM_OK;
 }
@@ -156,9 +158,9 @@ static bool marker_path(const device_info *d, const idm_config *c, const model_s
     uint64_t source = 0;
     for (const struct embedded_source *s = embedded_sources; s->name; s++) source = random_key(source, s->text);
     const char *limits = getenv("IDM_LIMITS");
-    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d|%d,%d %d %d %d|%d|%016llx", d->name, d->vendor, d->driver,
+    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d %d|%d,%d %d %d %d|%d|%016llx", d->name, d->vendor, d->driver,
                    d->version, d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm,
-                   c->device.math, z->channels[0], z->channels[1], z->heads, z->groups, z->block, training,
+                   c->device.matrix, c->device.math, z->channels[0], z->channels[1], z->heads, z->groups, z->block, training,
                    (unsigned long long)tuning_hash(t));
     return program_cache_path("canary", key, path, size);
 }

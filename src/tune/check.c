@@ -1,5 +1,6 @@
 #include "tune/check.h"
 
+#include "ops/storage.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -34,8 +35,41 @@ tensor check_output(ops *o, int n, int h, int w, int c)
     return t;
 }
 
+tensor check_output_as(ops *o, dtype type, int n, int h, int w, int c)
+{
+    if (type == DTYPE_F32) return check_output(o, n, h, w, c);
+    const tensor t = arena_push(o->ctx, POOL_ACTIVATIONS, type, n, h, w, c);
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    storage_convert(o, check_output(o, n, h, w, c), t);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
+    return t;
+}
+
+void check_round(float *values, size_t count, dtype type)
+{
+    if (type == DTYPE_F32) return;
+    const int bits = type == DTYPE_F16 ? 11 : 8, least = type == DTYPE_F16 ? -24 : -133; // of the last bit of a subnormal
+    for (size_t i = 0; values && i < count; i++) {
+        int exponent;
+        (void)frexpf(values[i], &exponent);
+        const int last = exponent - bits > least ? exponent - bits : least;
+        values[i] = ldexpf(rintf(ldexpf(values[i], -last)), last);
+    }
+}
+
+tensor check_upload_as(ops *o, dtype type, const float *values, int n, int h, int w, int c)
+{
+    if (type == DTYPE_F32) return check_upload(o, values, n, h, w, c);
+    const tensor t = arena_push(o->ctx, POOL_ACTIVATIONS, type, n, h, w, c);
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    storage_convert(o, check_upload(o, values, n, h, w, c), t);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
+    return t;
+}
+
 check_result check_compare(ops *o, tensor t, const double *want)
 {
+    t = storage_widen(o, t);
     const size_t count = tensor_elements(t);
     float *got = malloc((count ? count : 1) * sizeof *got);
     check_result result = {got ? context_read(o->ctx, t, got) : IDM_FAILED, INFINITY};

@@ -19,7 +19,13 @@ float *check_values(size_t count, uint64_t seed, float scale);
 tensor check_upload(ops *o, const float *values, int n, int h, int w, int c);
 // A tensor on POOL_ACTIVATIONS filled with NaN, so that whatever an op leaves unwritten shows.
 tensor check_output(ops *o, int n, int h, int w, int c);
-// Reads t back and compares.
+// The same of any type.
+tensor check_output_as(ops *o, dtype type, int n, int h, int w, int c);
+// Rounds to the nearest values of a 16-bit type, ties to even; magnitudes below half's largest. Float32: as they are.
+void check_round(float *values, size_t count, dtype type);
+// As check_upload, stored in that type; values that it represents stay.
+tensor check_upload_as(ops *o, dtype type, const float *values, int n, int h, int w, int c);
+// Reads t back, of any type, and compares.
 check_result check_compare(ops *o, tensor t, const double *want);
 // Reads the one value `t` back: its error relative to `want`, or to `terms`, the norm of the vector of all that was summed up, if that is
 // larger: what sums of either sign come to by chance may be far smaller.

@@ -24,6 +24,10 @@ static problem make_problem(oracle_conv_shape s, int parts)
     if (parts & CHECK_BIAS) p.bias = check_values((size_t)s.out, 3, 1.0f);
     if (parts & CHECK_RESIDUAL) p.residual = check_values(p.count, 4, 1.0f);
     if (parts & CHECK_COUPLING) p.mix = check_values(p.count, 5, 1.0f);
+    check_round(p.x, (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.in, check_type(parts));
+    check_round(p.weights, weights, check_type(parts));
+    if (p.residual) check_round(p.residual, p.count, check_output_type(parts));
+    if (p.mix) check_round(p.mix, p.count, check_output_type(parts));
     return p;
 }
 
@@ -41,17 +45,18 @@ static tensor run_problem(ops *o, const problem *p)
 {
     const oracle_conv_shape *s = &p->shape;
     const int oh = oracle_conv_height(s), ow = oracle_conv_width(s);
-    const tensor x = check_upload(o, p->x, s->n, s->h, s->w, s->in);
+    const tensor x = check_upload_as(o, check_type(p->parts), p->x, s->n, s->h, s->w, s->in);
     const weight w = {.plain = check_upload(o, p->weights, 1, 1, s->taps * s->in, s->out), .taps = s->taps, .in = s->in, .out = s->out};
+    const dtype narrow = check_output_type(p->parts);
     epilogue e = {0};
     if (p->bias) e.bias = check_upload(o, p->bias, 1, 1, 1, s->out);
-    if (p->residual) e.residual = check_upload(o, p->residual, s->n, oh, ow, s->out);
+    if (p->residual) e.residual = check_upload_as(o, narrow, p->residual, s->n, oh, ow, s->out);
     if (p->mix) {
         e.v = check_upload(o, &p->v, 1, 1, 1, 1);
-        e.mix = check_upload(o, p->mix, s->n, oh, ow, s->out);
+        e.mix = check_upload_as(o, narrow, p->mix, s->n, oh, ow, s->out);
     }
-    const tensor y = p->parts & CHECK_IN_PLACE ? e.mix : check_output(o, s->n, oh, ow, s->out);
-    const epilogue *given = p->parts ? &e : NULL;
+    const tensor y = p->parts & CHECK_IN_PLACE ? e.mix : check_output_as(o, narrow, s->n, oh, ow, s->out);
+    const epilogue *given = p->parts & ~(CHECK_HALF | CHECK_BF16 | CHECK_NARROW) ? &e : NULL;
     if (s->taps == 9) conv_forward(o, x, &w, s->stride, s->upsample, given, y);
     else gemm_forward(o, x, &w, given, y);
     return y;

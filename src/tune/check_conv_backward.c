@@ -30,6 +30,11 @@ static problem make_problem(oracle_conv_shape s, int parts)
     p.dbias = scratch_values(&p.memory, (size_t)s.out, 5, 1.0f);
     if (parts & CHECK_RESIDUAL) p.residual = scratch_values(&p.memory, p.x_count, 6, 1.0f);
     if (parts & CHECK_COUPLING) p.mix = scratch_values(&p.memory, p.x_count, 7, 1.0f);
+    check_round(p.x, p.x_count, check_type(parts));
+    check_round(p.dy, p.y_count, check_type(parts));
+    check_round(p.weights, p.w_count, check_type(parts));
+    if (p.residual) check_round(p.residual, p.x_count, check_output_type(parts));
+    if (p.mix) check_round(p.mix, p.x_count, check_output_type(parts));
     return p;
 }
 
@@ -37,15 +42,16 @@ static problem make_problem(oracle_conv_shape s, int parts)
 static tensor run_data(ops *o, const problem *p)
 {
     const oracle_conv_shape *s = &p->shape;
-    const tensor dy = check_upload(o, p->dy, s->n, p->oh, p->ow, s->out);
+    const tensor dy = check_upload_as(o, check_type(p->parts), p->dy, s->n, p->oh, p->ow, s->out);
     weight w = {.plain = check_upload(o, p->weights, 1, 1, s->taps * s->in, s->out), .taps = s->taps, .in = s->in, .out = s->out};
+    const dtype narrow = check_output_type(p->parts);
     epilogue e = {0};
-    if (p->residual) e.residual = check_upload(o, p->residual, s->n, s->h, s->w, s->in);
+    if (p->residual) e.residual = check_upload_as(o, narrow, p->residual, s->n, s->h, s->w, s->in);
     if (p->mix) {
         e.v = check_upload(o, &p->v, 1, 1, 1, 1);
-        e.mix = check_upload(o, p->mix, s->n, s->h, s->w, s->in);
+        e.mix = check_upload_as(o, narrow, p->mix, s->n, s->h, s->w, s->in);
     }
-    const tensor dx = !(p->parts & CHECK_IN_PLACE) ? check_output(o, s->n, s->h, s->w, s->in) : p->mix ? e.mix : e.residual;
+    const tensor dx = !(p->parts & CHECK_IN_PLACE) ? check_output_as(o, narrow, s->n, s->h, s->w, s->in) : p->mix ? e.mix : e.residual;
     const epilogue *given = p->residual || p->mix ? &e : NULL;
     const arena_mark mark = arena_save(o->ctx, POOL_DERIVED);
     if (p->parts & CHECK_KEPT) {
@@ -62,7 +68,9 @@ static tensor run_data(ops *o, const problem *p)
 static void run_weight(ops *o, const problem *p, tensor *dw, tensor *dbias)
 {
     const oracle_conv_shape *s = &p->shape;
-    const tensor x = check_upload(o, p->x, s->n, s->h, s->w, s->in), dy = check_upload(o, p->dy, s->n, p->oh, p->ow, s->out);
+    const dtype type = check_type(p->parts);
+    const tensor x = check_upload_as(o, type, p->x, s->n, s->h, s->w, s->in);
+    const tensor dy = check_upload_as(o, type, p->dy, s->n, p->oh, p->ow, s->out);
     *dw = check_upload(o, p->dw, 1, 1, s->taps * s->in, s->out);
     *dbias = check_upload(o, p->dbias, 1, 1, 1, s->out);
     for (int call = 0; call < 2; call++) {
@@ -82,9 +90,9 @@ static check_result check_data(ops *o, oracle_conv_shape s, int parts)
     return scratch_end(&p.memory, check_compare(o, dx, want));
 }
 
-static check_result check_weight(ops *o, oracle_conv_shape s)
+static check_result check_weight(ops *o, oracle_conv_shape s, int parts)
 {
-    problem p = make_problem(s, 0);
+    problem p = make_problem(s, parts);
     const size_t out = (size_t)s.out;
     double *want = scratch_doubles(&p.memory, p.w_count), *want_bias = scratch_doubles(&p.memory, out);
     if (p.memory.failed) return scratch_end(&p.memory, (check_result){0});
@@ -108,12 +116,17 @@ check_result check_gemm_backward_data(ops *o, int rows, int in, int out, int par
 
 check_result check_conv_backward_weight(ops *o, int n, int h, int w, int in, int out, int stride, bool upsample)
 {
-    return check_weight(o, (oracle_conv_shape){n, h, w, in, out, 9, stride, upsample});
+    return check_weight(o, (oracle_conv_shape){n, h, w, in, out, 9, stride, upsample}, 0);
 }
 
 check_result check_gemm_backward_weight(ops *o, int rows, int in, int out)
 {
-    return check_weight(o, (oracle_conv_shape){1, 1, rows, in, out, 1, 1, false});
+    return check_weight(o, (oracle_conv_shape){1, 1, rows, in, out, 1, 1, false}, 0);
+}
+
+check_result check_stored_backward_weight(ops *o, int n, int h, int w, int in, int out, int taps, int stride, bool upsample, int parts)
+{
+    return check_weight(o, (oracle_conv_shape){n, h, w, in, out, taps, stride, upsample}, parts);
 }
 
 float *check_conv_backward_values(ops *o, int n, int h, int w, int in, int out, int taps, int stride, bool upsample, int parts,

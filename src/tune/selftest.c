@@ -34,6 +34,8 @@ int selftest_max_channels(const model_sizes *sizes)
     return widest > wide ? widest : wide;
 }
 
+static const double MATRIX_TOLERANCE = 1e-4;
+
 static void add_row(run *s, const char *op, variant v, const char *shape, check_result result)
 {
     if (result.status != IDM_OK) {
@@ -41,7 +43,8 @@ static void add_row(run *s, const char *op, variant v, const char *shape, check_
         s->stopped = true;
         return;
     }
-    const selftest_row row = {op, variant_name(v), shape, result.error};
+    const bool matrix = v == VARIANT_MATRIX;
+    const selftest_row row = {op, variant_name(v), shape, result.error, matrix ? MATRIX_TOLERANCE : selftest_tolerance(s->o)};
     s->stopped = !s->visit(s->user, &row);
 }
 
@@ -144,6 +147,35 @@ static void check_gradients(run *s)
           pixels);
 }
 
+// What runs on the matrix unit where activations are stored in 16 bits.
+static void check_matrix_unit(run *s, bool training)
+{
+    static const struct {
+        int part;
+        const char *name;
+    } types[] = {{CHECK_HALF, "half"}, {CHECK_BF16, "bf16"}};
+    const int c0 = s->sizes.channels[0], c1 = s->sizes.channels[1];
+    if (s->o->matrix == MATRIX_NONE) return;
+    for (int i = 0; i < 2; i++) {
+        const int part = types[i].part, in_place = part | CHECK_RESIDUAL | CHECK_IN_PLACE;
+        const char *name = types[i].name;
+        CHECK(s, "linear", VARIANT_MATRIX, check_gemm(s->o, PIXELS, c0, 8 * c0, part | CHECK_BIAS), "%s, %d -> %d", name, c0, 8 * c0);
+        CHECK(s, "linear", VARIANT_MATRIX, check_gemm(s->o, PIXELS, 4 * c1, c1, part | CHECK_BIAS | CHECK_RESIDUAL), "%s, %d -> %d", name,
+              4 * c1, c1);
+        CHECK(s, "conv3x3", VARIANT_MATRIX, check_conv(s->o, 1, HEIGHT, WIDTH, c0, c1, 1, false, part | CHECK_BIAS), "%s, %d -> %d", name,
+              c0, c1);
+        if (!training) continue;
+        CHECK(s, "linear, gradient of x", VARIANT_MATRIX, check_gemm_backward_data(s->o, PIXELS, c0, 8 * c0, in_place), "%s, %d -> %d",
+              name, c0, 8 * c0);
+        CHECK(s, "linear, gradient of w", VARIANT_MATRIX, check_stored_backward_weight(s->o, 1, 1, 25 * PIXELS, c0, 48, 1, 1, false, part),
+              "%s, %d -> 48", name, c0);
+        CHECK(s, "conv3x3, gradient of x", VARIANT_MATRIX, check_conv_backward_data(s->o, 1, HEIGHT, WIDTH, c0, c0, 1, false, in_place),
+              "%s, %d -> %d", name, c0, c0);
+        CHECK(s, "conv3x3, gradient of w", VARIANT_MATRIX, check_stored_backward_weight(s->o, 1, HEIGHT, WIDTH, c0, c0, 9, 1, false, part),
+              "%s, %d -> %d", name, c0, c0);
+    }
+}
+
 // More than a block of the variant's: 192 tokens on CPUs, at most 64 elsewhere.
 static attention_shape attention_tokens(const run *s, int level)
 {
@@ -218,6 +250,7 @@ idm_status selftest_run(ops *o, const model_sizes *sizes, double cs_ratio, bool 
     run s = {.o = o, .sizes = *sizes, .cs_ratio = cs_ratio, .visit = visit, .user = user};
     check_convolutions(&s);
     check_linear_layers(&s);
+    check_matrix_unit(&s, training);
     check_the_rest(&s);
     if (training) {
         check_gradients(&s);
