@@ -54,8 +54,8 @@ def markdown(rows, targets, result, versions, reasons):
     kernels = collections.defaultdict(list)
     for row in rows:
         kernels[row.source, row.kernel].append(row)
-    summary = [[kernel, len(mine), span(str(row.items) for row in mine), max(local_memory(row) for row in mine)]
-               + [summary_cell(mine, t) for t in targets] for (_, kernel), mine in kernels.items()]
+    summary = [[source[: -len(".cl")], kernel, len(mine), span(str(row.items) for row in mine), max(local_memory(row) for row in mine)]
+               + [summary_cell(mine, t) for t in targets] for (source, kernel), mine in kernels.items()]
     hot_targets = [t for t in targets if t != "spirv"]
     hot = [[row.kernel, row.options.replace("-D", ""), row.items, local_memory(row)] + [cell(row, t) for t in hot_targets]
            for row in rows if row.source in HOT]
@@ -74,7 +74,7 @@ occupancy, the part of a multiprocessor's threads that can be resident. A dash: 
 
 Least to most registers of all choices of parameters, and the least occupancy.
 
-{markdown_table(["kernel", "choices", "items", "local"] + targets, summary)}
+{markdown_table(["source", "kernel", "choices", "items", "local"] + targets, summary)}
 
 ## More than 128 registers with less than 25 % occupancy on NVIDIA
 
