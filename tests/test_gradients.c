@@ -98,6 +98,27 @@ static void test_tables(void **state)
         check_modes("tiny", &tables[i].setting, (bounds){5e-6, 2e-6, 3e-4}, (bounds){5e-6, 2e-6, 2e-3}, tables[i].name);
 }
 
+// Devices that offer less (test_limits.c has the forward pass): small allocations in many slabs, 128 MiB at most, little local memory,
+// small groups, narrow registers, float32 alone.
+static void test_lesser_devices(void **state)
+{
+    static const struct {
+        idm_variants variants;
+        idm_recompute mode;
+        const char *limits;
+    } devices[] = {{IDM_VARIANTS_GPU, IDM_RECOMPUTE_INVERT, "max_alloc=128MiB,local=32KiB,workgroup=256,fp64=0,fp16=0"},
+                   {IDM_VARIANTS_GPU, IDM_RECOMPUTE_BLOCKS, "max_alloc=2MiB,local=16KiB,workgroup=64,fp64=0,fp16=0,subgroups=0"},
+                   {IDM_VARIANTS_GENERIC, IDM_RECOMPUTE_INVERT, "max_alloc=2MiB,local=16KiB,workgroup=64"},
+                   {IDM_VARIANTS_CPU, IDM_RECOMPUTE_INVERT, "max_alloc=2MiB,vector=8"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        const golden_setting s = {
+            .variants = devices[i].variants, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_EXACT, .limits = devices[i].limits};
+        const bool inverts = devices[i].mode == IDM_RECOMPUTE_INVERT;
+        check("tiny", &s, (trainer_options){.recompute = devices[i].mode}, (bounds){5e-6, 2e-6, inverts ? 2e-3 : 3e-4}, s.limits);
+    }
+}
+
 static void test_sharp(void **state)
 {
     (void)state;
@@ -236,8 +257,9 @@ static void test_training(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),  cmocka_unit_test(test_sharp),     cmocka_unit_test(test_small_v),
-        cmocka_unit_test(test_16_bits), cmocka_unit_test(test_same_bits), cmocka_unit_test(test_training),
+        cmocka_unit_test(test_tables),   cmocka_unit_test(test_lesser_devices), cmocka_unit_test(test_sharp),
+        cmocka_unit_test(test_small_v),  cmocka_unit_test(test_16_bits),        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_training),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,7 @@ static void describe(cl_platform_id platform, cl_device_id id, device_info *info
 
 static idm_status apply_limit(device_info *info, const char *name, const char *value)
 {
-    static const char *const names[] = {"memory", "max_alloc", "local", "workgroup", "fp16", "fp64", "subgroups"};
+    static const char *const names[] = {"memory", "max_alloc", "local", "workgroup", "vector", "fp16", "fp64", "subgroups"};
     uint64_t number;
     if (!text_to_bytes(value, &number)) return status_fail(IDM_USAGE, "IDM_LIMITS: '%s=%s' is not a number or size", name, value);
     uint64_t *const sizes[] = {&info->global_memory, &info->max_allocation, &info->local_memory};
@@ -95,8 +95,12 @@ static idm_status apply_limit(device_info *info, const char *name, const char *v
         if (number > 0 && number < info->max_work_group) info->max_work_group = number;
         return IDM_OK;
     }
+    if (strcmp(name, "vector") == 0) {
+        if (number > 0 && number < info->native_vector) info->native_vector = (unsigned)number;
+        return IDM_OK;
+    }
     for (int i = 0; i < 3; i++)
-        if (strcmp(name, names[4 + i]) == 0) {
+        if (strcmp(name, names[5 + i]) == 0) {
             *flags[i] = *flags[i] && number != 0;
             return IDM_OK;
         }

@@ -30,8 +30,8 @@ idm_status device_list(device_info **list, size_t *count);
 // anything). IDM_FAILED when there is none, with the list of those that are there.
 idm_status device_choose(const char *selector, device_info *info);
 
-// IDM_LIMITS="max_alloc=64MiB,local=32KiB,workgroup=256,fp16=0,fp64=0,subgroups=0,memory=1GiB" narrows what a device says of itself (for
-// tests). IDM_USAGE for an unknown name or value.
+// IDM_LIMITS="max_alloc=64MiB,local=32KiB,workgroup=256,vector=8,fp16=0,fp64=0,subgroups=0,memory=1GiB" narrows what a device says of
+// itself (for tests). IDM_USAGE for an unknown name or value.
 idm_status device_apply_limits(device_info *info);
 
 #endif

@@ -1,8 +1,8 @@
 #!/bin/sh
-# tests/vendors/gate.sh [--install] [LIST_KERNELS [--only TEXT]...]: compiles all kernels of the gpu and generic tables for NVIDIA, AMD and
+# tests/vendors/gate.sh [--install] [--table FILE.md] [LIST_KERNELS [--only TEXT]...]: compiles all kernels of the gpu and generic tables for NVIDIA, AMD and
 # Intel GPUs and SPIR-V with the vendors' compilers, as far as they are installed (--install: by apt first, Debian 12). See gate.py.
 # LIST_KERNELS: the program of that name in the build folder's tests/; without it the gate only tests itself on planted defects.
-# --only: those kernels whose vendor, source, name and options have TEXT, or all of several TEXTs.
+# --table: also writes the table as Markdown (bench/VENDORS.md is made so). --only: those kernels whose vendor, source, name and options have TEXT, or all of several TEXTs.
 # Prints a table, the failures, and `N passed, N failed`; exit status 1 on any failure.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,10 +16,15 @@ if [ "${1:-}" = --install ]; then
         intel-opencl-icd llvm-spirv-15 spirv-tools pocl-opencl-icd mesa-opencl-icd oclgrind python3
 fi
 
+table=
+if [ "${1:-}" = --table ]; then
+    table=$2
+    shift 2
+fi
 [ $# -gt 0 ] || exec python3 "$here/gate.py"
 kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
 list_kernels=$1
 shift
 "$list_kernels" "$kernels"
-python3 "$here/gate.py" "$kernels" "$@"
+python3 "$here/gate.py" "$kernels" ${table:+--table "$table"} "$@"
