@@ -1,6 +1,6 @@
 #!/bin/bash
 # Shows what idm does, on a bare Debian 12: installs what is missing by apt (sudo where not root), builds into build/, then lists the OpenCL
-# devices, checks every kernel on the one idm would use, and measures and reconstructs a picture.
+# devices, checks every kernel on the one idm would use, and measures and reconstructs three photographs with the small trained network.
 set -eu
 cd "$(dirname "$0")"
 . tests/packages.sh
@@ -20,17 +20,25 @@ ls -l build/idm
 step "idm devices"
 build/idm devices
 
-step "idm selftest    (every kernel variant for the published network, against double precision; kernels are built on the first run)"
-build/idm selftest
+step "idm selftest -c configs/small.ini    (every kernel variant for this network, against double precision; the first run builds the kernels)"
+build/idm selftest -c configs/small.ini
 
-step "idm measure tests/data/picture.png --out out-demo    (the camera: one measurement for every ten pixels)"
-build/idm measure tests/data/picture.png --out out-demo
+step "idm measure examples/coffee.png -c configs/small.ini --out out-demo/measured    (the camera: one measurement for every ten pixels)"
+build/idm measure examples/coffee.png -c configs/small.ini --out out-demo/measured
 
-step "idm reconstruct out-demo/picture.safetensors --out out-demo    (the published network of 115 million parameters)"
-build/idm reconstruct out-demo/picture.safetensors --out out-demo --yes
+step "idm reconstruct out-demo/measured -c configs/small.ini --out out-demo/from-measurements    (from these numbers alone)"
+build/idm reconstruct out-demo/measured -c configs/small.ini --out out-demo/from-measurements
+
+step "idm eval examples -c configs/small.ini --out out-demo --panel    (measured and reconstructed, in colour; PSNR and SSIM of the luminance)"
+build/idm eval examples -c configs/small.ini --out out-demo --panel
+
+step "idm report out-demo"
+build/idm report out-demo
 
 cat <<END
 
-out-demo/picture.png is what a network with random weights makes of the measurements. It is poor: idm ships no trained weights yet.
-With the authors' released weights, net_params_50.pkl, this is the same with --weights net_params_50.pkl.
+out-demo/NAME_panel.png: the photograph; what the measurements say of each pixel by themselves (A^T y); the reconstruction; its errors.
+out-demo/report.html has all of it on one page.
+The network is the small one that ships with idm (configs/small.ini, bench/SMALL_MODEL.md), trained in an hour and a half on part of two CPU cores.
+With the authors' released weights, net_params_50.pkl, the published network does the same with --weights net_params_50.pkl.
 END

@@ -78,7 +78,7 @@ inline float16 load_channels(__global const float *row, const int vector)
 }
 inline void store_channels(const float16 value, __global float *row, const int vector)
 {
-    vstore16(value, 0, row + VECTOR_CHANNEL(vector));
+    STORE16(value, row + VECTOR_CHANNEL(vector));
 }
 #endif
 

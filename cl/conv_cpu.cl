@@ -67,7 +67,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_cpu(TENSOR(con
                         const size_t at = (size_t)(pixel + r) * out + c;
                         if (pixel + r < last && count >= 16) {
                             EPILOGUE(float16, LOAD_ALL, acc[r][v], at, c);
-                            vstore16(acc[r][v], 0, y + at);
+                            STORE16(acc[r][v], y + at);
                         } else if (pixel + r < last && count > 0) {
                             EPILOGUE(float16, LOAD_SOME, acc[r][v], at, c);
                             store_some(acc[r][v], y + at, count);

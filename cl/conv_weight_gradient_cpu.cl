@@ -118,7 +118,7 @@ conv_weight_gradient_cpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR
             float16 sum = sums[row / TILE_ROWS][row % TILE_ROWS][v];
             if (count >= 16) {
                 if (accumulated) sum += vload16(0, to);
-                vstore16(sum, 0, to);
+                STORE16(sum, to);
             } else if (count > 0) {
                 if (accumulated) sum += load_some(to, count);
                 store_some(sum, to, count);

@@ -56,7 +56,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(TENS
             for (int j = 0; j < INPUTS; j++) d[j] = columns[j][i];
             winograd_input_transform(d, t);
 #pragma unroll
-            for (int j = 0; j < INPUTS; j++) vstore16(t[j], 0, to + (i * INPUTS + j) * apart);
+            for (int j = 0; j < INPUTS; j++) STORE16(t[j], to + (i * INPUTS + j) * apart);
         }
     }
 }
@@ -112,7 +112,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_winograd(TENSO
 #pragma unroll
             for (int r = 0; r < TILE_ROWS; r++)
 #pragma unroll
-                for (int v = 0; v < TILE_VECS; v++) vstore16(acc[r][v], r * TILE_VECS + v, to);
+                for (int v = 0; v < TILE_VECS; v++) STORE16(acc[r][v], to + 16 * (r * TILE_VECS + v));
         }
 
     for (int tile = 0; tile < tiles; tile++) {
@@ -129,7 +129,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_winograd(TENSO
                     float16 result = results[i][j];
                     if (count >= 16) {
                         EPILOGUE(float16, LOAD_ALL, result, at, c);
-                        vstore16(result, 0, y + at);
+                        STORE16(result, y + at);
                     } else {
                         EPILOGUE(float16, LOAD_SOME, result, at, c);
                         store_some(result, y + at, count);

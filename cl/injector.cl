@@ -52,7 +52,7 @@ ROWS_KERNEL injector_plane(const int rows, const int vectors, const int block, c
         const int mine = row < rows ? vectors : 0;
         vfloat sum = 0.0f;
         FOR_EACH_VECTOR (v, mine) sum = fma(VLOAD(x + (row * vectors + v) * VEC), VLOAD(weights + v * VEC), sum);
-        VSTORE(sum, sums + lane * VEC);
+        VSTORE_NEAR(sum, sums + lane * VEC);
 #if LANES > 1
         barrier(CLK_LOCAL_MEM_FENCE);
 #endif

@@ -48,9 +48,9 @@ ROWS_KERNEL injector_planes_backward(const int rows, const int vectors, const in
             p_sum = fma(d, VLOAD(w + I2F_P * channels), p_sum);
             z_sum = fma(d, VLOAD(w + I2F_Z * channels), z_sum);
         }
-        VSTORE(x_sum, sums + lane * VEC);
-        VSTORE(p_sum, sums + (LANES + lane) * VEC);
-        VSTORE(z_sum, sums + (2 * LANES + lane) * VEC);
+        VSTORE_NEAR(x_sum, sums + lane * VEC);
+        VSTORE_NEAR(p_sum, sums + (LANES + lane) * VEC);
+        VSTORE_NEAR(z_sum, sums + (2 * LANES + lane) * VEC);
 #if LANES > 1
         barrier(CLK_LOCAL_MEM_FENCE);
 #endif

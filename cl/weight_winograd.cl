@@ -54,7 +54,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void weight_to_winograd(
                 float16 t[INPUTS];
                 winograd_weight_transform(g, t);
 #pragma unroll
-                for (int j = 0; j < INPUTS; j++) vstore16(t[j], 0, panels + ((size_t)(i * INPUTS + j) * in + first + k) * PANEL + 16 * v);
+                for (int j = 0; j < INPUTS; j++) STORE16(t[j], panels + ((size_t)(i * INPUTS + j) * in + first + k) * PANEL + 16 * v);
             }
         }
     }

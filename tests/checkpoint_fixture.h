@@ -95,14 +95,14 @@ static idm_config config;
 static inline idm_status write_step(const char *run, uint64_t step, fixture *f, bool ema)
 {
     const training_state state = state_of(step, f->salt);
-    const checkpoint_content content = {&small, ema, give, f, &config, &state};
+    const checkpoint_content content = {&small, ema, give, f, &config, &state, NULL};
     return checkpoint_write(run, &content);
 }
 
 static inline idm_status write_best(const char *run, fixture *f, bool ema)
 {
     const training_state state = state_of(1, f->salt);
-    const checkpoint_content content = {&small, ema, give, f, &config, &state};
+    const checkpoint_content content = {&small, ema, give, f, &config, &state, NULL};
     char rows[64];
     (void)snprintf(rows, sizeof rows, "{\"salt\":%d}\n", (int)f->salt);
     return checkpoint_write_best(run, &content, rows);

@@ -252,7 +252,7 @@ static void test_network(void **state)
     names->measurements = operator_measurements(4, 0.3);
     assert_int_equal(names->measurements, 5);
     const training_state s = state_of(500, 1);
-    const checkpoint_content content = {names, true, give_network, w, &config, &s};
+    const checkpoint_content content = {names, true, give_network, w, &config, &s, NULL};
     MUST(checkpoint_write(run, &content));
     MUST(weights_load(temporary("network/step_0000500/weights.safetensors"), NULL, &again));
     assert_memory_equal(&again->sizes, &sizes, sizeof sizes);

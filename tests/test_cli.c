@@ -12,8 +12,8 @@ static void test_usage(void **state)
     assert_non_null(strstr(cli_err, "usage: idm COMMAND"));
     cli_expect(0, NULL, "\"$IDM\" --help");
     assert_non_null(strstr(cli_out, "reconstruct"));
-    static const char *const commands[] = {"devices", "selftest", "verify",  "measure", "reconstruct",
-                                           "eval",    "bench",    "convert", "inspect", "help"};
+    static const char *const commands[] = {"devices", "selftest", "verify",  "measure", "reconstruct", "eval",
+                                           "bench",   "convert",  "inspect", "report",  "help"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char line[64], usage[64];
         (void)snprintf(line, sizeof line, "\"$IDM\" help %s && \"$IDM\" %s -h", commands[i], commands[i]);

@@ -112,6 +112,36 @@ static void test_tiles(void **state)
     cJSON_Delete(object);
 }
 
+static void test_panels(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, "\"$IDM\" reconstruct grey.png colour.png --out pn --panel " TINY);
+    idm_image grey = load("pn/grey_panel.png"), colour = load("pn/colour_panel.png"), original = load("colour.png");
+    assert_true(grey.height == 32 && grey.width == 4 * 48 + 3 * 4 && grey.channels == 3);
+    assert_true(colour.height == 40 && colour.width == 4 * 27 + 3 * 4);
+    for (int row = 0; row < 40; row++)
+        assert_memory_equal(colour.pixels + (size_t)(row * colour.width * 3), original.pixels + (size_t)(row * 27 * 3), 27 * 3);
+    idm_image_free(&grey);
+    idm_image_free(&colour);
+    idm_image_free(&original);
+    // of measurements: the same where the file has the truth, two parts where not
+    cli_expect(0, NULL, "\"$IDM\" measure grey.png --out pm " TINY " && \"$IDM\" reconstruct pm/grey.safetensors --out pp --panel " TINY);
+    assert_same_picture("pn/grey_panel.png", "pp/grey_panel.png");
+    cli_expect(0, NULL,
+               "\"$IDM\" measure grey.png --no-truth --out pb " TINY " && \"$IDM\" reconstruct pb/grey.safetensors --out pq --panel " TINY);
+    grey = load("pq/grey_panel.png");
+    assert_int_equal(grey.width, 2 * 48 + 4);
+    idm_image_free(&grey);
+    // tiles, and eval
+    cli_expect(0, NULL,
+               "\"$IDM\" reconstruct grey.png --tile 32 --out pt --panel " TINY " && ! cmp -s pt/grey_panel.png pn/grey_panel.png");
+    cli_expect(0, NULL, "mkdir -p one && cp grey.png one && \"$IDM\" eval one --out pe --panel " TINY);
+    assert_same_picture("pn/grey_panel.png", "pe/grey_panel.png");
+    cli_expect(2, "--out", "\"$IDM\" eval one --panel " TINY);
+    cli_expect(2, "both be written|grey_panel.png",
+               "cp grey.png grey_panel.png; \"$IDM\" reconstruct grey.png grey_panel.png --out px --panel " TINY);
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -168,6 +198,10 @@ static void test_eval(void **state)
     assert_true(json_number(row, "psnr") == json_number(second, "psnr") && json_number(row, "ssim") == json_number(second, "ssim"));
     assert_same_picture("again/z.png", "kept/z.png");
     cJSON_Delete(again);
+    cli_expect(0, NULL, "cat kept/eval.json"); // what --json printed
+    cJSON *kept = cJSON_Parse(cli_out);
+    assert_true(cJSON_Compare(kept, object, true));
+    cJSON_Delete(kept);
     cJSON_Delete(object);
     cli_expect(0, NULL, "\"$IDM\" eval data -q --profile " TINY);
     assert_non_null(strstr(cli_out, "average"));
@@ -184,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_several_inputs),
         cmocka_unit_test(test_operator_of_a_set),
         cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_panels),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_long_job),
         cmocka_unit_test(test_eval),

@@ -158,6 +158,28 @@ static void test_refused(void **state)
     if (geteuid() != 0) cli_expect(1, "cannot", "mkdir locked && chmod 500 locked && " TRAIN " locked/run");
 }
 
+// The run's config.ini is the configuration as given, also after a resume: another run can begin with it.
+static void test_repeated_from_its_configuration(void **state)
+{
+    (void)state;
+    const char *start = " --set train.init=weights:whole/step_0000012/weights.safetensors --set train.epochs=1";
+    char command[2048];
+    (void)snprintf(command, sizeof command, TRAIN " first%s --set train.iterations_per_epoch=2 && " TRAIN " first --resume%s", start,
+                   start);
+    cli_expect(0, NULL, command);
+    cli_expect(0, NULL, "grep -q '^init = weights:' first/config.ini && grep -q '^weights = *$' first/config.ini");
+    cli_expect(0, NULL,
+               "\"$IDM\" train -q -c first/config.ini second && cmp first/step_0000006/weights.safetensors "
+               "second/step_0000006/weights.safetensors");
+}
+
+static void test_profile(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL, TRAIN " profiled --profile --set train.epochs=1 --set train.iterations_per_epoch=1");
+    assert_non_null(strstr(cli_err, "adam_update"));
+}
+
 static void test_precisions(void **state)
 {
     (void)state;
@@ -256,6 +278,8 @@ int main(void)
         cmocka_unit_test(test_stopped_in_save),
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_repeated_from_its_configuration),
+        cmocka_unit_test(test_profile),
         cmocka_unit_test(test_precisions),
         cmocka_unit_test(test_validation),
         cmocka_unit_test(test_not_finite),

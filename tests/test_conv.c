@@ -46,6 +46,21 @@ static void test_epilogues(void **state)
     ops_fixture_each(IDM_MATH_EXACT, check_epilogues);
 }
 
+// What a tuning file may ask of the GPU variant beside its tiles.
+static void test_two_buffers(void **state)
+{
+    (void)state;
+    tuning_row row = {.shape = {.op = TUNED_CONV, .variant = VARIANT_GPU}};
+    const tuning t = {&row, 1};
+    ops_fixture f;
+    tuning_set(&row, TUNE_BUFFERS, 2);
+    ops_fixture_open(&f, IDM_VARIANTS_GPU, IDM_MATH_EXACT);
+    f.o.tuning = &t;
+    check_sizes(&f.o, "gpu, two buffers");
+    check_epilogues(&f.o, "gpu, two buffers");
+    ops_fixture_close(&f);
+}
+
 static void test_same_bits_when_split(void **state)
 {
     (void)state;
@@ -80,9 +95,8 @@ static void test_narrow_devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_epilogues),
-        cmocka_unit_test(test_same_bits_when_split),
+        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_epilogues),
+        cmocka_unit_test(test_two_buffers),    cmocka_unit_test(test_same_bits_when_split),
         cmocka_unit_test(test_narrow_devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,7 +80,7 @@ static void save(uint64_t step)
     static float phi[4];
     const weights w = {.sizes = {.block = 2}, .parameters = &name, .count = 1, .phi = phi, .measurements = 1};
     const training_state state = {.step = step};
-    const checkpoint_content content = {&w, false, ones, NULL, &config, &state};
+    const checkpoint_content content = {&w, false, ones, NULL, &config, &state, NULL};
     MUST(checkpoint_write(config.train.out, &content));
 }
 

@@ -29,6 +29,9 @@ IDM_API void idm_operator_free(idm_operator *op);
 // y (batch, H*W/N, M) = A x (batch, H, W), on the host in double precision, rounded to float.
 IDM_API void idm_measure(const idm_operator *op, const float *x, int batch, float *y);
 
+// The back projection x (batch, H, W) = A^T y of y (batch, H*W/N, M), on the host in double precision, rounded to float.
+IDM_API void idm_back_project(const idm_operator *op, const float *y, int batch, float *x);
+
 // A network with its weights on a device.
 typedef struct idm_session idm_session;
 

@@ -79,7 +79,9 @@ static void say_checking(void *user)
 static idm_status find_settings(benchmark *b, bench_settings *s)
 {
     idm_session *dry;
+    char note[1024];
     IDM_TRY(session_open_dry(&b->call->config, &b->device, &dry));
+    if (!b->planned && session_tuning_note(dry, note, sizeof note)) cli_note(b->call, "%s", note);
     const session_parts parts = session_insides(dry);
     *s = (bench_settings){.sizes = parts.sizes, .cs_ratio = parts.cs_ratio, .side = b->side};
     idm_session_close(dry);
@@ -105,13 +107,14 @@ static idm_status run_parts(benchmark *b, ops *o, bench_settings *s)
 }
 
 // Ceilings and operations, in a context of their own: the network then has all of the device's memory.
-static idm_status run_operations(benchmark *b, bench_settings *s)
+static idm_status run_operations(benchmark *b, bench_settings *s, const tuning *t)
 {
     const idm_config *c = &b->call->config;
     context *ctx;
     ops o;
     IDM_TRY(context_create(&b->device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &ctx));
     idm_status status = ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, bench_max_channels(&s->sizes), &o);
+    if (status == IDM_OK) ops_use_tuning(&o, t, c->device.gemm);
     if (status == IDM_OK) status = matrix_choose(&o, c->device.matrix);
     if (status == IDM_OK) status = run_parts(b, &o, s);
     if (b->call->profile && !b->planned) context_profile_print(ctx, stderr);
@@ -145,14 +148,24 @@ static idm_status run_network(benchmark *b, idm_session *session)
     return b->measured > before || wanted(b, "ops") ? IDM_OK : status;
 }
 
+// What is to be trusted is checked before.
+static idm_status run_checked_operations(benchmark *b, bench_settings *s, const tuning *t)
+{
+    if (!b->planned) IDM_TRY(canary_run(&b->device, &b->call->config, &s->sizes, s->cs_ratio, true, t, say_checking, b));
+    b->deadline = clock_seconds() + b->seconds;
+    return run_operations(b, s, t);
+}
+
 static idm_status run_all(benchmark *b)
 {
     bench_settings settings;
     idm_session *session;
+    tuning_choice tuned;
     IDM_TRY(find_settings(b, &settings));
-    if (!b->planned) IDM_TRY(canary_run(&b->device, &b->call->config, &settings.sizes, settings.cs_ratio, true, say_checking, b));
-    b->deadline = clock_seconds() + b->seconds;
-    IDM_TRY(run_operations(b, &settings));
+    IDM_TRY(tuning_choose(b->call->config.device.tuning, &b->device, &tuned));
+    const idm_status measured = run_checked_operations(b, &settings, &tuned.file.t);
+    tuning_choice_free(&tuned);
+    IDM_TRY(measured);
     if (!wanted(b, "network")) return IDM_OK;
     if (b->planned) IDM_TRY(session_open_dry(&b->call->config, &b->device, &session));
     else IDM_TRY(idm_session_open(&b->call->config, &session));

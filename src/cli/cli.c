@@ -8,8 +8,8 @@
 #include <string.h>
 
 const cli_command *const cli_commands[] = {
-    &devices_command, &selftest_command, &verify_command, &measure_command, &reconstruct_command, &eval_command,
-    &train_command,   &plan_command,     &bench_command,  &convert_command, &inspect_command,     &help_command,
+    &devices_command, &selftest_command, &verify_command, &measure_command, &reconstruct_command, &eval_command,   &train_command,
+    &plan_command,    &bench_command,    &tune_command,   &convert_command, &inspect_command,     &report_command, &help_command,
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
 

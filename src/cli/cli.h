@@ -41,7 +41,7 @@ struct cli_call {
 };
 
 extern const cli_command devices_command, selftest_command, verify_command, measure_command, reconstruct_command, eval_command,
-    train_command, plan_command, bench_command, convert_command, inspect_command, help_command;
+    train_command, plan_command, bench_command, tune_command, convert_command, inspect_command, report_command, help_command;
 extern const cli_command *const cli_commands[];
 extern const size_t cli_command_count;
 extern const cli_option cli_common_options[];

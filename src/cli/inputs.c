@@ -113,3 +113,14 @@ idm_status inputs_name_outputs(const files_list *inputs, const char *folder, con
     if (status != IDM_OK) files_list_free(outputs);
     return status;
 }
+
+idm_status inputs_check_apart(const files_list *inputs, const files_list *outputs, const files_list *others)
+{
+    for (size_t i = 0; i < outputs->count; i++)
+        for (size_t k = 0; k < others->count; k++)
+            if (strcmp(outputs->paths[i], others->paths[k]) == 0)
+                return status_fail(IDM_USAGE,
+                                   "what is made of %s and of %s would both be written to %s; do them in two calls with different --out",
+                                   inputs->paths[i], inputs->paths[k], outputs->paths[i]);
+    return IDM_OK;
+}

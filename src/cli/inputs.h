@@ -19,4 +19,7 @@ idm_status inputs_open_folder(const char *folder);
 // FOLDER/BASE + suffix for every input. IDM_USAGE: two inputs would share an output, or an output is one of the inputs.
 idm_status inputs_name_outputs(const files_list *inputs, const char *folder, const char *suffix, files_list *outputs);
 
+// outputs and others: two files for every input. IDM_USAGE: one of the outputs is one of the others.
+idm_status inputs_check_apart(const files_list *inputs, const files_list *outputs, const files_list *others);
+
 #endif

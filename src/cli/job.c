@@ -10,10 +10,11 @@ static const double limit_seconds = 600, worth_saying_seconds = 20;
 
 static void describe(const job *j)
 {
-    char text[256];
+    char text[256], note[1024];
     const char *weights = j->call->config.model.weights;
     session_describe(j->session, text, sizeof text);
-    cli_note(j->call, "%s", text);
+    cli_note(j->call, "%s; tuning %s", text, session_tuning(j->session)->name);
+    if (session_tuning_note(j->session, note, sizeof note)) cli_note(j->call, "%s", note);
     if (*weights) cli_note(j->call, "weights %s", weights);
     else cli_note(j->call, "no weights given (--weights FILE): random start values, the pictures will be poor");
 }

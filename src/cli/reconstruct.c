@@ -10,7 +10,7 @@
 
 typedef struct reconstructing {
     job job;
-    files_list pictures, raws; // outputs; raws is empty without --raw
+    files_list pictures, raws, panels; // outputs; raws is empty without --raw, panels without --panel
     given_operator given;
     int tile;
     cJSON *rows;
@@ -108,21 +108,37 @@ static uint8_t *truth_of(const source *s, int index)
     return truth;
 }
 
-static idm_status reconstruct_source(reconstructing *r, size_t i, const source *s, int index, reconstruction *result)
+// What picture `index` of the source is reconstructed from.
+typedef struct shot {
+    observation seen;
+    idm_operator of_file;
+    const uint8_t *truth; // NULL: not known
+    uint8_t *own_truth;
+    const picture *picture; // NULL: not known
+} shot;
+
+static idm_status take_shot(const reconstructing *r, size_t i, const source *s, int index, shot *t)
 {
-    progress *bar = &r->job.bar;
+    *t = (shot){0};
     if (!s->measured) {
-        const idm_operator *op = r->given.made ? &r->given.op : NULL;
-        return evaluate_picture(r->job.session, &s->picture, files_name(r->job.inputs.paths[i]), op, r->tile, progress_report, bar, result);
+        t->picture = &s->picture;
+        t->truth = s->picture.luminance;
+        return evaluate_observe(r->job.session, &s->picture, files_name(r->job.inputs.paths[i]), r->given.made ? &r->given.op : NULL,
+                                r->tile, &t->seen);
     }
     const measurement *m = &s->measurement;
-    const idm_operator op = camera_operator_of(m);
     const size_t blocks = (size_t)m->height * (size_t)m->width / ((size_t)m->block * (size_t)m->block);
-    const float *y = m->y + (size_t)(index * tiling_count(&s->tiling)) * blocks * (size_t)m->measurements;
-    uint8_t *truth = truth_of(s, index);
-    const idm_status status = evaluate_reconstruct(r->job.session, &op, &s->tiling, y, truth, progress_report, bar, result);
-    free(truth);
-    return status;
+    t->of_file = camera_operator_of(m); // borrowed from the measurement, as is y
+    t->seen = (observation){
+        .tiling = s->tiling, .op = &t->of_file, .y = m->y + (size_t)(index * tiling_count(&s->tiling)) * blocks * (size_t)m->measurements};
+    t->truth = t->own_truth = truth_of(s, index);
+    return IDM_OK;
+}
+
+static void shot_free(shot *t)
+{
+    if (t->picture) observation_free(&t->seen);
+    free(t->own_truth);
 }
 
 // "DIR/NAME.png" -> "DIR/NAME_2.png" where a measurement holds several pictures.
@@ -133,17 +149,38 @@ static void number_path(char *out, size_t size, const char *path, int index, int
     else (void)snprintf(out, size, "%.*s_%d%s", (int)(dot - path), path, index, dot);
 }
 
-static idm_status save(reconstructing *r, size_t i, const source *s, int index, const reconstruction *result)
+static idm_status save(reconstructing *r, size_t i, const source *s, int index, const shot *t, const reconstruction *result)
 {
     char path[IDM_PATH_SIZE + 32];
     if (r->raws.count) {
         number_path(path, sizeof path, r->raws.paths[i], index, s->pictures);
         IDM_TRY(save_raw(path, result));
     }
+    if (r->panels.count) {
+        number_path(path, sizeof path, r->panels.paths[i], index, s->pictures);
+        IDM_TRY(save_panel(path, t->picture, t->truth, &t->seen, result));
+    }
     number_path(path, sizeof path, r->pictures.paths[i], index, s->pictures);
-    IDM_TRY(save_png(path, s->measured ? NULL : &s->picture, result));
+    IDM_TRY(save_png(path, t->picture, result));
     add_row(r, r->job.inputs.paths[i], path, result);
     return IDM_OK;
+}
+
+static idm_status reconstruct_one(reconstructing *r, size_t i, const source *s, int index, bool *saving)
+{
+    shot t;
+    reconstruction result = {0};
+    *saving = false;
+    IDM_TRY(take_shot(r, i, s, index, &t));
+    idm_status status =
+        evaluate_reconstruct(r->job.session, t.seen.op, &t.seen.tiling, t.seen.y, t.truth, progress_report, &r->job.bar, &result);
+    if (status == IDM_OK) {
+        *saving = true;
+        status = save(r, i, s, index, &t, &result);
+    }
+    reconstruction_free(&result);
+    shot_free(&t);
+    return status;
 }
 
 static idm_status reconstruct_input(reconstructing *r, size_t i, bool *saving)
@@ -151,16 +188,7 @@ static idm_status reconstruct_input(reconstructing *r, size_t i, bool *saving)
     source s;
     IDM_TRY(load(r, i, &s));
     idm_status status = IDM_OK;
-    for (int k = 0; k < s.pictures && status == IDM_OK; k++) {
-        reconstruction result = {0};
-        *saving = false;
-        status = reconstruct_source(r, i, &s, k, &result);
-        if (status == IDM_OK) {
-            *saving = true;
-            status = save(r, i, &s, k, &result);
-        }
-        reconstruction_free(&result);
-    }
+    for (int k = 0; k < s.pictures && status == IDM_OK; k++) status = reconstruct_one(r, i, &s, k, saving);
     source_free(&s);
     return status;
 }
@@ -197,6 +225,8 @@ static idm_status prepare(reconstructing *r, const cli_call *call, files_list *i
     IDM_TRY(inputs_open_folder(out));
     IDM_TRY(inputs_name_outputs(inputs, out, ".png", &r->pictures));
     if (cli_flag(call, "raw")) IDM_TRY(inputs_name_outputs(inputs, out, ".safetensors", &r->raws));
+    if (cli_flag(call, "panel")) IDM_TRY(inputs_name_outputs(inputs, out, "_panel.png", &r->panels));
+    IDM_TRY(inputs_check_apart(inputs, &r->pictures, &r->panels));
     const char *operator_path = cli_value(call, "operator");
     if (operator_path && !files_exists(operator_path)) return status_fail(IDM_BAD_INPUT, "%s: no such file", operator_path);
     return given_operator_open(&r->given, operator_path);
@@ -216,6 +246,7 @@ static idm_status reconstruct_run(const cli_call *call)
     files_list_free(&inputs);
     files_list_free(&r.pictures);
     files_list_free(&r.raws);
+    files_list_free(&r.panels);
     given_operator_close(&r.given);
     cJSON_Delete(r.rows);
     return status;
@@ -224,6 +255,7 @@ static idm_status reconstruct_run(const cli_call *call)
 static const cli_option reconstruct_options[] = {
     {"out", 'o', "DIR", "folder of the pictures, NAME.png for NAME.safetensors or NAME.tif"},
     {"raw", 0, NULL, "also write NAME.safetensors: the plane `out` in float32, not clamped"},
+    {"panel", 0, NULL, "also write NAME_panel.png: picture, A^T y, reconstruction, and map of errors side by side"},
     {"tile", 0, "SIDE", "cut images larger than this into overlapping tiles of SIDE x SIDE pixels (as measure does)"},
     {"operator", 0, "FILE", "the sampling operator of measurement files that leave it out; images are measured with it"},
     {"yes", 'y', NULL, "go on although it will take more than 10 minutes"},

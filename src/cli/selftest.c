@@ -2,12 +2,14 @@
 #include "tune/selftest.h"
 
 #include "cli/cli.h"
-#include "io/weights.h"
+#include "cli/sizes.h"
 #include "ops/matrix.h"
+#include "tune/tuning_choose.h"
 
 typedef struct selftest {
     const cli_call *call;
     ops o;
+    tuning_choice tuning;
     model_sizes sizes;
     double tolerance;
     cJSON *rows;
@@ -33,25 +35,6 @@ static bool add_row(void *user, const selftest_row *row)
     return true;
 }
 
-// As [model] says, else the weights file, else published.
-static idm_status find_sizes(const idm_config *c, model_sizes *sizes)
-{
-    model_sizes known = {
-        {c->model.channels[0], c->model.channels[1]}, c->model.heads, c->model.groups, c->model.steps, c->sensing.block_size};
-    if (*c->model.weights) {
-        weights *w;
-        IDM_TRY(weights_load(c->model.weights, &(weights_options){.sizes = known}, &w));
-        known = w->sizes;
-        weights_free(w);
-    }
-    *sizes = names_published_sizes;
-    int *const to[] = {&sizes->channels[0], &sizes->channels[1], &sizes->heads, &sizes->groups, &sizes->steps, &sizes->block};
-    const int from[] = {known.channels[0], known.channels[1], known.heads, known.groups, known.steps, known.block};
-    for (size_t i = 0; i < sizeof to / sizeof *to; i++)
-        if (from[i] > 0) *to[i] = from[i];
-    return IDM_OK;
-}
-
 static idm_status report(selftest *s, const device_info *device)
 {
     if (s->call->json) {
@@ -74,14 +57,14 @@ static idm_status run_checks(selftest *s, const device_info *device)
 {
     const idm_config *c = &s->call->config;
     const idm_math math = c->device.math_given ? c->device.math : IDM_MATH_EXACT;
-    const double ratio = c->sensing.cs_ratio > 0 ? c->sensing.cs_ratio : 0.1;
     IDM_TRY(ops_create(s->o.ctx, c->device.variants, c->device.gemm, math, selftest_max_channels(&s->sizes), &s->o));
+    ops_use_tuning(&s->o, &s->tuning.file.t, c->device.gemm);
     IDM_TRY(matrix_choose(&s->o, c->device.matrix));
     s->tolerance = selftest_tolerance(&s->o);
-    cli_note(s->call, "%s (%d:%d), math %s, tolerance %.0e", device->name, device->platform, device->index,
-             math == IDM_MATH_EXACT ? "exact" : "fast", s->tolerance);
+    cli_note(s->call, "%s (%d:%d), math %s, tuning %s, tolerance %.0e", device->name, device->platform, device->index,
+             math == IDM_MATH_EXACT ? "exact" : "fast", s->tuning.name, s->tolerance);
     if (!s->call->json) printf("%-16s %-8s %-34s %9s\n", "operation", "variant", "channels", "error");
-    IDM_TRY(selftest_run(&s->o, &s->sizes, ratio, true, add_row, s));
+    IDM_TRY(selftest_run(&s->o, &s->sizes, sizes_ratio(c), true, add_row, s));
     if (s->call->profile) context_profile_print(s->o.ctx, stderr);
     return report(s, device);
 }
@@ -90,15 +73,21 @@ static idm_status run(const cli_call *call)
 {
     selftest s = {.call = call};
     device_info device;
-    IDM_TRY(find_sizes(&call->config, &s.sizes));
+    IDM_TRY(sizes_find(&call->config, &s.sizes));
     IDM_TRY(device_choose(call->config.device.device, &device));
+    IDM_TRY(tuning_choose(call->config.device.tuning, &device, &s.tuning));
     const context_options options = {.max_launch_ms = call->config.device.max_launch_ms};
-    IDM_TRY(context_create(&device, &options, &s.o.ctx));
+    const idm_status opened = context_create(&device, &options, &s.o.ctx);
+    if (opened != IDM_OK) {
+        tuning_choice_free(&s.tuning);
+        return opened;
+    }
     context *ctx = s.o.ctx;
     s.rows = cJSON_CreateArray();
     const idm_status status = run_checks(&s, &device);
     cJSON_Delete(s.rows);
     context_destroy(ctx);
+    tuning_choice_free(&s.tuning);
     return status;
 }
 

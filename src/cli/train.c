@@ -66,8 +66,12 @@ static idm_status train_run_command(const cli_call *call)
 {
     idm_config config = call->config;
     training_display display = {.call = call, .terminal = isatty(STDERR_FILENO) == 1};
-    const train_listener listener = {
-        .user = &display, .stop = interrupt_caught, .say = say, .progress = show, .validation = show_validation};
+    const train_listener listener = {.user = &display,
+                                     .stop = interrupt_caught,
+                                     .say = say,
+                                     .progress = show,
+                                     .validation = show_validation,
+                                     .profile = call->profile ? stderr : NULL};
     train_result result = {0};
     if (call->input_count) {
         if (strlen(call->inputs[0]) >= sizeof config.train.out) return status_fail(IDM_USAGE, "the run directory's name is too long");

@@ -78,8 +78,8 @@ const config_key config_keys[] = {
 
     KEY(device, device, .type = CONFIG_TEXT, STRING(device, device), .initial = "auto",
         .meaning = "OpenCL device: auto (the fastest GPU, else the CPU), cpu, gpu, an index P:D of `idm devices`, or part of a name."),
-    KEY(device, tuning, .type = CONFIG_PATH, STRING(device, tuning), .words = "auto", .initial = "auto",
-        .meaning = "Tuning file. auto: the one for this device, if there is one."),
+    KEY(device, tuning, .type = CONFIG_PATH, STRING(device, tuning), .words = "auto|none", .initial = "auto",
+        .meaning = "Kernel parameters: a file of `idm tune`. auto: what it found for this device, else a table that fits. none: by each kernel's own choice."),
     KEY(device, variants, .type = CONFIG_WORD, FIELD(device, variants), .words = "auto|cpu|gpu|generic", .initial = "auto",
         .meaning = "Table of kernel variants. auto: by the device's type."),
     KEY(device, gemm, .type = CONFIG_WORD, FIELD(device, gemm), .words = "auto|own|clblast", .initial = "auto", .meaning = "Matrix products by which kernels."),

@@ -104,21 +104,55 @@ idm_status evaluate_reconstruct(idm_session *session, const idm_operator *op, co
     return status;
 }
 
+idm_status evaluate_back_projection(const idm_operator *op, const tiling *t, const float *y, float *plane)
+{
+    float *tiles = malloc(tile_pixels(t) * (size_t)tiling_count(t) * sizeof *tiles);
+    idm_status status = tiles ? evaluate_check_operator(op, t) : status_fail(IDM_FAILED, "out of memory");
+    if (status == IDM_OK) {
+        idm_back_project(op, y, tiling_count(t), tiles);
+        tiling_blend(t, tiles, plane);
+    }
+    free(tiles);
+    return status;
+}
+
+static idm_status make_operator(const idm_session *session, const char *name, observation *o)
+{
+    o->own = calloc(1, sizeof *o->own);
+    if (!o->own) return status_fail(IDM_FAILED, "out of memory");
+    o->op = o->own;
+    return idm_session_operator(session, o->tiling.tile_height, o->tiling.tile_width, name, o->own);
+}
+
+idm_status evaluate_observe(const idm_session *session, const picture *p, const char *name, const idm_operator *op, int tile,
+                            observation *o)
+{
+    *o = (observation){.op = op};
+    IDM_TRY(tiling_make(p->image.height, p->image.width, tile, idm_session_block_size(session), &o->tiling));
+    idm_status status = op ? IDM_OK : make_operator(session, name, o);
+    if (status == IDM_OK) {
+        o->y = malloc(tile_measurements(o->op) * (size_t)tiling_count(&o->tiling) * sizeof *o->y);
+        status = o->y ? evaluate_measure(o->op, &o->tiling, p->luminance, o->y) : status_fail(IDM_FAILED, "out of memory");
+    }
+    if (status != IDM_OK) observation_free(o);
+    return status;
+}
+
+void observation_free(observation *o)
+{
+    if (o->own) idm_operator_free(o->own);
+    free(o->own);
+    free(o->y);
+    *o = (observation){0};
+}
+
 idm_status evaluate_picture(idm_session *session, const picture *p, const char *name, const idm_operator *op, int tile,
                             idm_progress *progress, void *user, reconstruction *r)
 {
+    observation o;
     *r = (reconstruction){0};
-    tiling t;
-    IDM_TRY(tiling_make(p->image.height, p->image.width, tile, idm_session_block_size(session), &t));
-    idm_operator own = {0};
-    if (!op) {
-        IDM_TRY(idm_session_operator(session, t.tile_height, t.tile_width, name, &own));
-        op = &own;
-    }
-    float *y = malloc(tile_measurements(op) * (size_t)tiling_count(&t) * sizeof *y);
-    idm_status status = y ? evaluate_measure(op, &t, p->luminance, y) : status_fail(IDM_FAILED, "out of memory");
-    if (status == IDM_OK) status = evaluate_reconstruct(session, op, &t, y, p->luminance, progress, user, r);
-    free(y);
-    idm_operator_free(&own);
+    IDM_TRY(evaluate_observe(session, p, name, op, tile, &o));
+    const idm_status status = evaluate_reconstruct(session, o.op, &o.tiling, o.y, p->luminance, progress, user, r);
+    observation_free(&o);
     return status;
 }

@@ -31,7 +31,23 @@ void reconstruction_free(reconstruction *r);
 idm_status evaluate_reconstruct(idm_session *session, const idm_operator *op, const tiling *t, const float *y, const uint8_t *truth,
                                 idm_progress *progress, void *user, reconstruction *r);
 
-// Measures and reconstructs a picture. op: NULL makes the one that belongs to the session and `name`. tile as in tiling_make.
+// A picture's A^T y (t->height x t->width), its tiles blended as in the reconstruction.
+idm_status evaluate_back_projection(const idm_operator *op, const tiling *t, const float *y, float *plane);
+
+// A measured picture: y (tiles, blocks, M) of its tiles, and by what it was measured. Owns y and `own`.
+typedef struct observation {
+    tiling tiling;
+    const idm_operator *op; // the caller's, or `own`
+    idm_operator *own;      // NULL: the caller's is used
+    float *y;
+} observation;
+
+// Measures a picture. op: NULL makes the one that belongs to the session and `name`. tile as in tiling_make. On failure *o is empty.
+idm_status evaluate_observe(const idm_session *session, const picture *p, const char *name, const idm_operator *op, int tile,
+                            observation *o);
+void observation_free(observation *o);
+
+// Measures and reconstructs a picture: evaluate_observe, then evaluate_reconstruct.
 idm_status evaluate_picture(idm_session *session, const picture *p, const char *name, const idm_operator *op, int tile,
                             idm_progress *progress, void *user, reconstruction *r);
 

@@ -28,3 +28,16 @@ void idm_measure(const idm_operator *op, const float *x, int batch, float *y)
         }
     free(sums);
 }
+
+void idm_back_project(const idm_operator *op, const float *y, int batch, float *x)
+{
+    const size_t pixels = (size_t)op->height * (size_t)op->width, n = (size_t)op->block_size * (size_t)op->block_size,
+                 m = (size_t)op->measurements, rows = pixels / n;
+    for (size_t b = 0; b < (size_t)batch; b++)
+        for (size_t i = 0; i < pixels; i++) {
+            const float *measured = y + (b * rows + i / n) * m, *phi = op->phi + i % n * m;
+            double sum = 0;
+            for (size_t j = 0; j < m; j++) sum += (double)measured[j] * (double)phi[j];
+            x[b * pixels + (size_t)op->perm[i]] = (float)sum;
+        }
+}

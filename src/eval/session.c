@@ -19,6 +19,7 @@ struct idm_session {
     int measurements;
     context *ctx;
     ops o;
+    tuning_choice tuning;
     network net;
     size_t budget; // bytes of device memory this session may hold
     struct {
@@ -110,6 +111,8 @@ static idm_status open_on(idm_session *s, const device_info *device)
     s->budget = choose_budget(c, device);
     IDM_TRY(context_create(device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &s->ctx));
     IDM_TRY(ops_create(s->ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&s->sizes), &s->o));
+    IDM_TRY(tuning_choose(c->device.tuning, device, &s->tuning));
+    ops_use_tuning(&s->o, &s->tuning.file.t, c->device.gemm);
     IDM_TRY(matrix_choose(&s->o, c->device.matrix));
     return network_create(&s->o, &s->sizes, &s->net);
 }
@@ -186,6 +189,7 @@ void idm_session_close(idm_session *s)
     if (!s) return;
     network_free(&s->net);
     context_destroy(s->ctx);
+    tuning_choice_free(&s->tuning);
     free(s->phi);
     free(s);
 }
@@ -214,9 +218,28 @@ void session_describe(const idm_session *s, char *out, size_t size)
                    matrix ? matrix_unit_name(s->o.matrix) : "", s->o.exact ? "exact" : "fast");
 }
 
+const tuning_choice *session_tuning(const idm_session *s)
+{
+    return &s->tuning;
+}
+
+bool session_tuning_note(const idm_session *s, char *out, size_t size)
+{
+    const tuning_choice *t = &s->tuning;
+    const char *reason = t->note[0] ? t->note : "`idm tune` searches faster kernel parameters, once";
+    const bool tunable = s->o.table.conv != VARIANT_GENERIC || s->o.table.attention != VARIANT_GENERIC;
+    if (!tunable || strcmp(s->config.device.tuning, "none") == 0) return false;
+    if (t->origin == TUNING_NONE) (void)snprintf(out, size, "untuned on this device: %s", reason);
+    else if (t->origin >= TUNING_ARCHITECTURE)
+        (void)snprintf(out, size, "untuned on this device, with the table for %s: %s", t->name, reason);
+    else if (t->note[0]) (void)snprintf(out, size, "%s", t->note);
+    else return false;
+    return true;
+}
+
 idm_status session_canary(const idm_session *s, bool training, void (*running)(void *user), void *user)
 {
-    return canary_run(context_device(s->ctx), &s->config, &s->sizes, s->cs_ratio, training, running, user);
+    return canary_run(context_device(s->ctx), &s->config, &s->sizes, s->cs_ratio, training, &s->tuning.file.t, running, user);
 }
 
 idm_status idm_session_operator(const idm_session *s, int height, int width, const char *name, idm_operator *op)

@@ -4,12 +4,18 @@
 
 #include "core/sizes.h"
 #include "model/network.h"
+#include "tune/tuning_choose.h"
 #include <idm/idm.h>
 
 context *session_context(idm_session *session);
 
 // "cpu: conv cpu, gemm cpu, attention cpu" for logs.
 void session_describe(const idm_session *session, char *out, size_t size);
+
+// The kernel parameters in use: the session's.
+const tuning_choice *session_tuning(const idm_session *session);
+// What to say once about them: that the device is untuned, or what is amiss with its tuning file. False: nothing.
+bool session_tuning_note(const idm_session *session, char *out, size_t size);
 
 // What must come right before the session's results are to be trusted (tune/canary.h); remembered between runs.
 idm_status session_canary(const idm_session *session, bool training, void (*running)(void *user), void *user);

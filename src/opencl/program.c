@@ -33,6 +33,19 @@ static idm_status read_source(const char *name, char **text)
     return status_fail(IDM_FAILED, "there is no kernel source '%s'", name);
 }
 
+idm_status program_hash(uint64_t *hash)
+{
+    uint64_t sum = 0;
+    for (const struct embedded_source *s = embedded_sources; s->name; s++) {
+        char *text;
+        IDM_TRY(read_source(s->name, &text));
+        sum = XXH3_64bits_withSeed(text, strlen(text), sum + 1);
+        free(text);
+    }
+    *hash = sum ? sum : 1;
+    return IDM_OK;
+}
+
 static bool append(char **text, size_t *length, const char *more, size_t count)
 {
     char *grown = realloc(*text, *length + count + 1);

@@ -27,11 +27,21 @@ static void launch_attention(ops *o, const attention_call *a, kernel *k, size_t 
            F((float)(M_LOG2E / sqrt(a->head_size))), I(tensor_given(a->lse)));
 }
 
+static const tuning_row *tuned(const ops *o, tuned_op op, tensor out, int heads)
+{
+    const tuning_shape call = {
+        .op = op, .variant = (int)o->table.attention, .pixels = out.h * out.w, .head = out.c / heads, .samples = out.n, .heads = heads};
+    return tuning_find(o, &call);
+}
+
 static void attention_cpu(ops *o, const attention_call *a)
 {
-    enum { QUERIES = 192 }; // cl/attention_cpu.cl
-    kernel *k = kernel_get(o->ctx, "attention_cpu", "attention_forward", "-DHEAD=%d -DEXACT=%d", a->head_size, o->exact);
-    launch_attention(o, a, k, QUERIES, 1, 1);
+    enum { VECTORS = 3, QUERY_TILES = 4, KEYS = 128 }; // cl/attention_cpu.cl
+    const tuning_row *row = tuned(o, TUNED_ATTENTION, a->out, a->heads);
+    const int vectors = tuning_value(row, TUNE_TILE_VECTORS, VECTORS), tiles = tuning_value(row, TUNE_QUERY_TILES, QUERY_TILES);
+    kernel *k = kernel_get(o->ctx, "attention_cpu", "attention_forward", "-DHEAD=%d -DEXACT=%d -DVECTORS=%d -DQUERY_TILES=%d -DKEYS=%d",
+                           a->head_size, o->exact, vectors, tiles, tuning_value(row, TUNE_KEYS, KEYS));
+    launch_attention(o, a, k, 16 * (size_t)(vectors * tiles), 1, 1);
 }
 
 static size_t gpu_local_bytes(size_t head_size, size_t lanes, size_t item_rows)
@@ -44,8 +54,10 @@ static void attention_gpu(ops *o, const attention_call *a)
 {
     const device_info *device = context_device(o->ctx);
     const size_t head_size = (size_t)a->head_size, most_items = smaller(device->max_work_group, 256);
-    const size_t lanes = head_size <= 40 ? 8 : head_size <= 80 ? 16 : 32; // at most 5 channels per item keep it in registers
-    size_t rows = 16;
+    size_t lanes = head_size <= 40 ? 8 : head_size <= 80 ? 16 : 32; // at most 5 channels per item keep it in registers
+    const tuning_row *row = tuned(o, TUNED_ATTENTION, a->out, a->heads);
+    lanes = (size_t)tuning_value(row, TUNE_LANES, (int)lanes);
+    size_t rows = (size_t)tuning_value(row, TUNE_ITEM_ROWS, 16);
     while (rows > 1 && (lanes * rows > most_items || gpu_local_bytes(head_size, lanes, rows) > device->local_memory)) rows /= 2;
     kernel *k = kernel_get(o->ctx, "attention_gpu", "attention_forward", "-DHEAD=%d -DEXACT=%d -DLANES=%zu -DITEM_ROWS=%zu", a->head_size,
                            o->exact, lanes, rows);
@@ -114,10 +126,13 @@ typedef struct backward_kernel {
 
 static backward_kernel backward_cpu(ops *o, const backward_call *a, backward_pass pass)
 {
-    enum { OWNED = 192 }; // cl/attention_cpu_backward.cl
-    kernel *k = kernel_get(o->ctx, "attention_cpu_backward", "attention_backward", "-DHEAD=%d -DEXACT=%d -DPASS=%d", a->head_size, o->exact,
-                           (int)pass);
-    return (backward_kernel){k, OWNED, 1, 1};
+    enum { VECTORS = 3, OWN_TILES = 4, OTHERS = 120 }; // cl/attention_cpu_backward.cl
+    const tuning_row *row = tuned(o, TUNED_ATTENTION_BACKWARD, a->out, a->heads);
+    const int vectors = tuning_value(row, TUNE_TILE_VECTORS, VECTORS), tiles = tuning_value(row, TUNE_OWN, OWN_TILES);
+    kernel *k = kernel_get(o->ctx, "attention_cpu_backward", "attention_backward",
+                           "-DHEAD=%d -DEXACT=%d -DPASS=%d -DVECTORS=%d -DOWN_TILES=%d -DOTHERS=%d", a->head_size, o->exact, (int)pass,
+                           vectors, tiles, tuning_value(row, TUNE_OTHERS, OTHERS));
+    return (backward_kernel){k, 16 * (size_t)(vectors * tiles), 1, 1};
 }
 
 // Block sizes of cl/attention_gpu_backward.cl.
@@ -137,6 +152,12 @@ static size_t backward_local_bytes(const backward_tile *t, size_t head_size)
     return sizeof(float) * (2 * head_size * (t->own + PAD + others) + 2 * t->own * others + QUERY_VALUES * queries);
 }
 
+static bool backward_tile_fits(const backward_tile *t, const device_info *device, size_t head_size)
+{
+    return backward_rows(t) * t->lanes <= smaller(device->max_work_group, 256) &&
+           backward_local_bytes(t, head_size) <= device->local_memory;
+}
+
 // The first that the device has room for, or the last.
 static backward_tile backward_choose_tile(const device_info *device, size_t head_size)
 {
@@ -149,17 +170,21 @@ static backward_tile backward_choose_tile(const device_info *device, size_t head
     const bool intel = strstr(device->vendor, "Intel"), wide = head_size > 40;
     const backward_tile *t = intel ? intel_tiles[wide] : tiles;
     const size_t count = intel ? INTEL_TILES : sizeof tiles / sizeof *tiles;
-    const size_t most_items = smaller(device->max_work_group, 256);
     size_t i = 0;
-    while (i + 1 < count &&
-           (backward_rows(&t[i]) * t[i].lanes > most_items || backward_local_bytes(&t[i], head_size) > device->local_memory))
-        i++;
+    while (i + 1 < count && !backward_tile_fits(&t[i], device, head_size)) i++;
     return t[i];
 }
 
 static backward_kernel backward_gpu(ops *o, const backward_call *a, backward_pass pass)
 {
-    const backward_tile t = backward_choose_tile(context_device(o->ctx), (size_t)a->head_size);
+    const device_info *device = context_device(o->ctx);
+    const tuning_row *row = tuned(o, TUNED_ATTENTION_BACKWARD, a->out, a->heads);
+    backward_tile t = {.own = (size_t)tuning_value(row, TUNE_OWN, 0),
+                       .others = (size_t)tuning_value(row, TUNE_OTHERS, 0),
+                       .lanes = (size_t)tuning_value(row, TUNE_LANES, 0),
+                       .item_own = (size_t)tuning_value(row, TUNE_ITEM_ROWS, 0)};
+    if (!t.own || !t.others || !t.lanes || !t.item_own || 2 * t.own % t.item_own || !backward_tile_fits(&t, device, (size_t)a->head_size))
+        t = backward_choose_tile(device, (size_t)a->head_size);
     kernel *k = kernel_get(o->ctx, "attention_gpu_backward", "attention_backward",
                            "-DHEAD=%d -DEXACT=%d -DPASS=%d -DOWN=%zu -DOTHERS=%zu -DLANES=%zu -DITEM_OWN=%zu", a->head_size, o->exact,
                            (int)pass, t.own, t.others, t.lanes, t.item_own);

@@ -33,6 +33,23 @@ static double tile_use(const gpu_tile *t, size_t pixels, size_t out, size_t item
     return (double)pixels * (double)out / values;
 }
 
+bool gpu_tile_tuned(const tuning_row *row, const device_info *device, gpu_tile *t)
+{
+    const gpu_tile wanted = {.rows = tuning_value(row, TUNE_TILE_ROWS, 0),
+                             .outputs = tuning_value(row, TUNE_TILE_OUTPUTS, 0),
+                             .item_rows = tuning_value(row, TUNE_ITEM_ROWS, 0),
+                             .speed = 1};
+    const int loads = TILE_K / 4; // float4 of a row of x, and as many rows of w for each quad of outputs
+    if (!wanted.rows || !wanted.outputs || !wanted.item_rows || wanted.item_rows % 4 || wanted.rows % wanted.item_rows ||
+        wanted.outputs % GPU_TILE_OUTPUTS)
+        return false;
+    const int items = (int)gpu_tile_items(&wanted);
+    if (wanted.rows * loads % items || TILE_K * (wanted.outputs / GPU_TILE_OUTPUTS) % items || items % loads) return false;
+    if ((size_t)items > device->max_work_group || tile_local_bytes(&wanted) > device->local_memory) return false;
+    *t = wanted;
+    return true;
+}
+
 static gpu_tile choose_tile(const device_info *device, size_t pixels, size_t out)
 {
     gpu_tile best = conv_gpu_tiles[GPU_TILES - 1];
@@ -62,9 +79,16 @@ void conv_gpu(ops *o, const conv_call *call)
     const tensor x = call->x, y = call->y, outputs[] = {w->plain, y, call->e->bias, call->e->residual, call->e->mix};
     const int in_vec = conv_gpu_vector(w->in, &x, 1), out_vec = conv_gpu_vector(w->out, outputs, sizeof outputs / sizeof *outputs);
     const size_t pixels = (size_t)tensor_rows(y), out = (size_t)w->out;
-    const gpu_tile t = choose_tile(context_device(o->ctx), pixels, out);
-    kernel *k = kernel_get(o->ctx, "conv_gpu", "conv_gpu", "-DTAPS=%d -DTILE_M=%d -DTILE_N=%d -DITEM_M=%d -DIN_VEC=%d -DOUT_VEC=%d",
-                           w->taps, t.rows, t.outputs, t.item_rows, in_vec, out_vec);
+    const device_info *device = context_device(o->ctx);
+    const tuning_row *row = tuning_find(
+        o, &(tuning_shape){
+               .op = w->taps == 1 ? TUNED_LINEAR : TUNED_CONV, .variant = VARIANT_GPU, .in = w->in, .out = w->out, .pixels = (int)pixels});
+    gpu_tile t;
+    if (!gpu_tile_tuned(row, device, &t)) t = choose_tile(device, pixels, out);
+    const bool twice = tuning_value(row, TUNE_BUFFERS, 1) == 2 && 2 * tile_local_bytes(&t) <= device->local_memory;
+    kernel *k =
+        kernel_get(o->ctx, "conv_gpu", "conv_gpu", "-DTAPS=%d -DTILE_M=%d -DTILE_N=%d -DITEM_M=%d -DIN_VEC=%d -DOUT_VEC=%d -DBUFFERS=%d",
+                   w->taps, t.rows, t.outputs, t.item_rows, in_vec, out_vec, twice ? 2 : 1);
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div(out, (size_t)t.outputs), ceil_div(pixels, (size_t)t.rows)},
                    .local = {(size_t)(t.outputs / GPU_TILE_OUTPUTS), (size_t)(t.rows / t.item_rows)}}),

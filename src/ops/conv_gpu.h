@@ -18,6 +18,9 @@ extern const gpu_tile conv_gpu_tiles[GPU_TILES];
 size_t gpu_tile_items(const gpu_tile *t);
 bool gpu_tile_fits(const gpu_tile *t, const device_info *device);
 
+// The tuning's tile, where the row sets one that the device has room for.
+bool gpu_tile_tuned(const tuning_row *row, const device_info *device, gpu_tile *t);
+
 // 4 if rows of c floats of all these tensors are aligned float4, else 1.
 int conv_gpu_vector(int c, const tensor *tensors, size_t count);
 

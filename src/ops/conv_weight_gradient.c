@@ -17,6 +17,16 @@ cost weight_gradient_cost(const weight_gradient_call *call, tensor partials)
                   (double)tensor_bytes(call->x) + (double)tensor_bytes(call->dy) + (double)tensor_bytes(partials)};
 }
 
+const tuning_row *weight_gradient_tuned(const ops *o, variant v, const weight_gradient_call *call)
+{
+    const tuning_shape shape = {.op = call->taps == 1 ? TUNED_LINEAR_WEIGHT_GRADIENT : TUNED_CONV_WEIGHT_GRADIENT,
+                                .variant = (int)v,
+                                .in = call->x.c,
+                                .out = call->dy.c,
+                                .pixels = tensor_rows(call->dy)};
+    return tuning_find(o, &shape);
+}
+
 void weight_gradient_merge(ops *o, tensor partials, int slices, tensor dw)
 {
     dw = rows_flat(dw);
@@ -35,7 +45,7 @@ static int slice_pixels(int pixels, size_t groups, size_t wanted, int least, int
     return (int)(ceil_div(ceil_div((size_t)pixels, slices), (size_t)block) * (size_t)block);
 }
 
-enum { CPU_BLOCK = 64 }; // pixels that are summed in registers
+enum { CPU_BLOCK = 64, CPU_UNROLL = 4 }; // pixels that are summed in registers; as in cl/conv_weight_gradient_cpu.cl
 
 // How a CPU's groups share the work: `rows` input channels of one tap and a panel of outputs, over one slice of the pixels. Slices go
 // `at_once` to a launch, so that the caches that cores share hold what a launch reads, and add to the same partial sums.
@@ -44,13 +54,14 @@ typedef struct cpu_plan {
     int rows, slice, at_once;
 } cpu_plan;
 
-static cpu_plan plan_cpu(const ops *o, const weight_gradient_call *call, cpu_tile tile, size_t tiles_most)
+static cpu_plan plan_cpu(const ops *o, const weight_gradient_call *call, const tuning_row *row, cpu_tile tile, size_t tiles_most)
 {
     enum { SLICE_FLOATS = 1 << 20, SLICE_LEAST = 512, SLICE_MOST = 2048, GROUPS_PER_CORE = 4 };
     const size_t in = (size_t)call->x.c, tile_rows = (size_t)tile.rows, parts = ceil_div(in, tiles_most * tile_rows);
     const size_t pixels = (size_t)tensor_rows(call->dy), rows = ceil_div(ceil_div(in, parts), tile_rows) * tile_rows; // whole tiles
     size_t slice = SLICE_FLOATS / in / CPU_BLOCK * CPU_BLOCK;
     slice = slice < SLICE_LEAST ? SLICE_LEAST : slice > SLICE_MOST ? SLICE_MOST : slice;
+    slice = (size_t)tuning_value(row, TUNE_SLICE, (int)slice);
     cpu_plan p = {.row_parts = (size_t)call->taps * ceil_div(in, rows), .panels = ceil_div((size_t)call->dy.c, 16 * (size_t)tile.vectors)};
     const size_t slices = ceil_div(pixels, slice), wanted = (size_t)GROUPS_PER_CORE * context_device(o->ctx)->compute_units;
     const size_t at_once = ceil_div(wanted, p.row_parts * p.panels);
@@ -64,15 +75,17 @@ static void weight_gradient_cpu(ops *o, const weight_gradient_call *call)
 {
     enum { ROWS_MOST = 320 };
     const tensor x = call->x, dy = call->dy;
-    const cpu_tile tile = conv_cpu_tile(o, dy.c);
+    const tuning_row *row = weight_gradient_tuned(o, VARIANT_CPU, call);
+    cpu_tile tile = {tuning_value(row, TUNE_TILE_ROWS, 0), tuning_value(row, TUNE_TILE_VECTORS, 0)};
+    if (!tile.rows || !tile.vectors) tile = conv_cpu_own_tile(o, dy.c);
     const size_t tiles_most = ceil_div(ROWS_MOST, (size_t)tile.rows);
-    const cpu_plan p = plan_cpu(o, call, tile, tiles_most);
+    const cpu_plan p = plan_cpu(o, call, row, tile, tiles_most);
     const int pixels = tensor_rows(dy), step = p.at_once * p.slice;
 
     const tensor partials = weight_gradient_partials(o, call, p.at_once);
     kernel *k = kernel_get(o->ctx, "conv_weight_gradient_cpu", "conv_weight_gradient_cpu",
-                           "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d -DTILES=%d -DBLOCK=%d", call->taps, tile.rows, tile.vectors,
-                           (int)tiles_most, CPU_BLOCK);
+                           "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d -DTILES=%d -DBLOCK=%d -DUNROLL=%d", call->taps, tile.rows, tile.vectors,
+                           (int)tiles_most, tuning_value(row, TUNE_BLOCK, CPU_BLOCK), tuning_value(row, TUNE_UNROLL, CPU_UNROLL));
     for (int first = 0; first < pixels; first += step) {
         const int count = pixels - first < step ? pixels - first : step;
         cost c = weight_gradient_cost(call, partials);

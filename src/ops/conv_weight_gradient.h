@@ -12,6 +12,9 @@ typedef struct weight_gradient_call {
     bool upsample;
 } weight_gradient_call;
 
+// The tuning's row for a call, or null.
+const tuning_row *weight_gradient_tuned(const ops *o, variant v, const weight_gradient_call *call);
+
 // dw += gradient, by a variant of the table (not CLBlast).
 void conv_weight_gradient(ops *o, variant v, const weight_gradient_call *call);
 

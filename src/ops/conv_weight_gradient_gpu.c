@@ -22,19 +22,20 @@ static double plan_time(const plan *p, const weight_gradient_call *call, size_t 
            8.0 * FMAS_PER_BYTE * (double)rows * (double)out * p->slices;
 }
 
-// The best tile and number of slices for the device.
-static plan choose_plan(const device_info *device, const weight_gradient_call *call)
+// The best tile, of all or the tuned one, and number of slices for the device.
+static plan choose_plan(const device_info *device, const weight_gradient_call *call, const gpu_tile *tuned)
 {
     enum { SLICES_MOST = 256 };
     const size_t pixels = (size_t)tensor_rows(call->dy), quads = (size_t)call->taps * ceil_div((size_t)call->x.c, 4);
     const size_t most = ceil_div(pixels, SLICE_LEAST) < SLICES_MOST ? ceil_div(pixels, SLICE_LEAST) : SLICES_MOST;
     plan best = {0};
     double best_time = 0;
-    for (int i = 0; i < GPU_TILES; i++) {
-        if (!gpu_tile_fits(&conv_gpu_tiles[i], device) && i + 1 < GPU_TILES) continue;
+    for (int i = 0; i < (tuned ? 1 : GPU_TILES); i++) {
+        const gpu_tile *tile = tuned ? tuned : &conv_gpu_tiles[i];
+        if (!tuned && !gpu_tile_fits(tile, device) && i + 1 < GPU_TILES) continue;
         for (size_t wanted = 1; wanted <= most; wanted++) {
             const size_t slice = ceil_div(ceil_div(pixels, wanted), SLICE_STEP) * SLICE_STEP, slices = ceil_div(pixels, slice);
-            const plan p = {conv_gpu_tiles[i], quads, (int)slice, (int)slices};
+            const plan p = {*tile, quads, (int)slice, (int)slices};
             const double time = plan_time(&p, call, (size_t)device->compute_units * GPU_ITEMS_PER_UNIT);
             if (best_time > 0 && time >= best_time) continue;
             best = p;
@@ -47,7 +48,10 @@ static plan choose_plan(const device_info *device, const weight_gradient_call *c
 void conv_weight_gradient_gpu(ops *o, const weight_gradient_call *call)
 {
     const tensor x = call->x, dy = call->dy;
-    const plan p = choose_plan(context_device(o->ctx), call);
+    const device_info *device = context_device(o->ctx);
+    gpu_tile tuned;
+    const bool is_tuned = gpu_tile_tuned(weight_gradient_tuned(o, VARIANT_GPU, call), device, &tuned);
+    const plan p = choose_plan(device, call, is_tuned ? &tuned : NULL);
     const gpu_tile *t = &p.tile;
     const tensor partials = weight_gradient_partials(o, call, p.slices), by_output[] = {dy, partials};
     kernel *k = kernel_get(o->ctx, "conv_weight_gradient_gpu", "conv_weight_gradient_gpu",

@@ -9,6 +9,7 @@ enum {
     POSITIONS = 36,                 // values of a transformed tile
     PIXELS_LEAST = 256,             // of a picture, and
     CHANNELS_LEAST = 16,            // below which the direct variant is faster or as fast
+    PIXELS_LEAST_TUNED = 64,        // where the tuning says that it is faster
     BLOCK_MOST = 64,                // tiles per group, before rounding up to rows of register tiles
     BLOCK_LIMIT = 72,               // after it
     SCRATCH_MOST = 24 * 1024 * 1024 // bytes that lie between the kernels, unless a single block takes more
@@ -33,10 +34,13 @@ static size_t product_bytes(int out, size_t panel)
 weight_form conv_form(const ops *o, int in, int out, int stride, int oh, int ow)
 {
     if (o->table.conv != VARIANT_CPU || o->exact || stride != 1 || in < CHANNELS_LEAST || out < CHANNELS_LEAST) return WEIGHT_TAPS;
-    const size_t panel = 16 * (size_t)conv_cpu_tile(o, out).vectors, most = context_device(o->ctx)->max_allocation;
+    const size_t panel = 16 * (size_t)conv_cpu_tile(o, 9, in, out).vectors, most = context_device(o->ctx)->max_allocation;
     const bool fits = product_bytes(out, panel) * (size_t)in <= most && BLOCK_LIMIT * input_bytes(in) <= most &&
                       BLOCK_LIMIT * product_bytes(out, panel) <= most;
-    return fits && (double)oh * ow >= PIXELS_LEAST ? WEIGHT_WINOGRAD : WEIGHT_TAPS;
+    const tuning_row *row = conv_cpu_tuned(o, 9, in, out, 0);
+    if (!tuning_value(row, TUNE_WINOGRAD, 1)) return WEIGHT_TAPS;
+    const int least = tuning_value(row, TUNE_WINOGRAD, 0) ? PIXELS_LEAST_TUNED : PIXELS_LEAST;
+    return fits && (double)oh * ow >= least ? WEIGHT_WINOGRAD : WEIGHT_TAPS;
 }
 
 // How the tiles are gone through: `blocks` of `block` tiles, one per group and panel, at a time.
@@ -67,7 +71,8 @@ void conv_winograd(ops *o, const conv_call *call)
 {
     const weight *w = call->w;
     const tensor x = call->x, y = call->y;
-    const cpu_tile tile = conv_cpu_tile(o, w->out);
+    if (o->seen) (void)conv_cpu_tuned(o, 9, w->in, w->out, tensor_rows(y));
+    const cpu_tile tile = conv_cpu_tile(o, 9, w->in, w->out);
     const int panel = 16 * tile.vectors, tiles = y.n * (int)ceil_div((size_t)y.h, SIDE) * (int)ceil_div((size_t)y.w, SIDE);
     const size_t panels = ceil_div((size_t)w->out, (size_t)panel), per_tile = input_bytes(w->in) + product_bytes(w->out, (size_t)panel);
     const slices s = slice(o, tiles, panels, per_tile, tile.rows);

@@ -39,6 +39,15 @@ idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_ma
     return context_status(ctx);
 }
 
+void ops_use_tuning(ops *o, const tuning *t, idm_gemm gemm)
+{
+    o->tuning = t;
+    if (gemm != IDM_GEMM_AUTO) return;
+    const tuning_row *row = tuning_find(o, &(tuning_shape){.op = TUNED_GEMM, .variant = (int)o->table.conv});
+    const bool clblast = tuning_value(row, TUNE_CLBLAST, o->table.gemm == VARIANT_CLBLAST) != 0;
+    o->table.gemm = clblast ? VARIANT_CLBLAST : o->table.conv;
+}
+
 int ops_vector_width(int c, int most)
 {
     int width = 16;

@@ -4,6 +4,7 @@
 #define OPS_OPS_H
 
 #include "opencl/launch.h"
+#include "ops/tuning.h"
 #include <idm/config.h>
 
 typedef enum variant {
@@ -17,7 +18,7 @@ typedef enum variant {
 // "cpu" and so on, for people.
 const char *variant_name(variant v);
 
-// One row of the table of variants; `[device] variants` and `gemm` choose it, later a tuner.
+// One row of the table of variants; `[device] variants` and `gemm` choose it, of gemm also the tuning.
 typedef struct variant_table {
     variant gemm; // 1x1 convolutions and linear layers
     variant conv; // 3x3 convolutions
@@ -28,19 +29,25 @@ typedef struct variant_table {
 // What multiplies small matrices of 16-bit values, for operands stored in 16 bits (ops/matrix.h); as in cl/matrix.clh.
 typedef enum matrix_unit { MATRIX_NONE, MATRIX_EMULATED, MATRIX_NVIDIA } matrix_unit;
 
-typedef struct ops {
+struct ops {
     context *ctx;
     variant_table table;
-    dtype storage;           // of activations inside the network\'s modules and their gradients: float32, or 16 bits (ops/storage.h)
-    bool exact;              // math = exact: no approximated exp or erf, no Winograd
-    bool attention_two_pass; // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
-    matrix_unit matrix;      // matrix_choose sets it; else none
-    tensor zeros;            // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
-} ops;
+    dtype storage;               // of activations inside the network\'s modules and their gradients: float32, or 16 bits (ops/storage.h)
+    bool exact;                  // math = exact: no approximated exp or erf, no Winograd
+    bool attention_two_pass;     // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
+    matrix_unit matrix;          // matrix_choose sets it; else none
+    tensor zeros;                // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
+    const tuning *tuning;        // kernel parameters, or null: every operation chooses by itself
+    const tuning_listener *seen; // of calls whose parameters may be tuned, or null
+};
 
 // Chooses the table from the device class (`variants` auto: cpu for CPUs with vectors, gpu for GPUs, generic otherwise) and makes what all
 // ops share. max_channels: the widest tensor a convolution will read.
 idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_math math, int max_channels, ops *result);
+
+// Takes the tuning (kept by the caller, null: none) into use: before weights are laid out for the variants. gemm: as in ops_create; auto
+// lets the tuning choose.
+void ops_use_tuning(ops *o, const tuning *t, idm_gemm gemm);
 
 // How the result of a GEMM-like op leaves its registers:  r = accumulated + bias + residual;  y = v given ? (1 - v) r + v mix : r.
 // The second form is a reversible module's coupling, y1 = (1-v) body(x1) + v x2 (MODEL.md "Reversible chain"), so that body's last op

@@ -32,7 +32,7 @@ static weight_form form_of(tensor kept, int taps, int in)
 static void make_panels(ops *o, tensor plain, operand a, tensor panels)
 {
     enum { ROWS_PER_ITEM = 256, CHANNELS_PER_ITEM = 16 };
-    const int vectors = conv_cpu_tile(o, a.out).vectors;
+    const int vectors = conv_cpu_tile(o, a.taps, a.in, a.out).vectors;
     const size_t across = ceil_div((size_t)a.out, 16 * (size_t)vectors);
     const cost c = {0, (double)tensor_bytes(plain) + (double)tensor_bytes(panels)};
     if (a.form == WEIGHT_WINOGRAD) {
@@ -48,13 +48,13 @@ static void make_panels(ops *o, tensor plain, operand a, tensor panels)
 
 static tensor push_panels(ops *o, operand a, pool p)
 {
-    const int panel = 16 * conv_cpu_tile(o, a.out).vectors;
+    const int panel = 16 * conv_cpu_tile(o, a.taps, a.in, a.out).vectors;
     return arena_push(o->ctx, p, DTYPE_F32, 1, (int)ceil_div((size_t)a.out, (size_t)panel), a.depth * a.in, panel);
 }
 
 static size_t panels_bytes(const ops *o, operand a)
 {
-    const size_t panel = 16 * (size_t)conv_cpu_tile(o, a.out).vectors;
+    const size_t panel = 16 * (size_t)conv_cpu_tile(o, a.taps, a.in, a.out).vectors;
     return ceil_div((size_t)a.out, panel) * panel * (size_t)a.depth * (size_t)a.in * sizeof(float);
 }
 

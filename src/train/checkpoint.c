@@ -119,6 +119,10 @@ static idm_status write_step(const char *folder, const checkpoint_content *conte
     IDM_TRY(write_weights(folder, content, CHECKPOINT_WEIGHT));
     IDM_TRY(write_optimizer(folder, content));
     IDM_TRY(checkpoint_write_config(path, content->config));
+    if (content->tuning) {
+        IDM_TRY(files_join(path, sizeof path, folder, CHECKPOINT_TUNING));
+        IDM_TRY(tuning_file_save(content->tuning, path));
+    }
     return write_state(folder, content->state);
 }
 

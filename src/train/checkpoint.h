@@ -3,6 +3,7 @@
 //   optimizer.safetensors  m/NAME, v/NAME and, where weights are averaged, ema/NAME: float32, published names and layout
 //   config.ini             the configuration
 //   state                  train/state.h
+//   tuning.txt             the kernel parameters in use, where there are any (tune/tuning_file.h)
 // and RUN/best/ with weights.safetensors and validation.json of the best validation. A folder is written as NAME.partial, every file in it
 // synced, then the folder, then renamed, then RUN synced: whatever happens at any instant, the newest folder that bears its final name is
 // whole, and the one before is there until then. One program at a time per run directory (train/run.h locks it).
@@ -12,6 +13,7 @@
 #include "io/weights.h"
 #include "train/state.h"
 #include "train/warning.h"
+#include "tune/tuning_file.h"
 #include <idm/config.h>
 
 typedef enum checkpoint_kind { CHECKPOINT_WEIGHT, CHECKPOINT_M, CHECKPOINT_V, CHECKPOINT_EMA } checkpoint_kind;
@@ -26,6 +28,7 @@ typedef struct checkpoint_content {
     void *user;
     const idm_config *config;
     const training_state *state;
+    const tuning_file *tuning; // kernel parameters in use; null: none
 } checkpoint_content;
 
 // Writes RUN/step_NNNNNNN of state->step, in the place of one that is there. IDM_FAILED: cannot write, a value is NaN or infinite, or phi

@@ -8,6 +8,7 @@
 #define CHECKPOINT_OPTIMIZER "optimizer.safetensors"
 #define CHECKPOINT_CONFIG "config.ini"
 #define CHECKPOINT_STATE "state"
+#define CHECKPOINT_TUNING "tuning.txt"
 
 enum { CHECKPOINT_NAME_SIZE = NAMES_LENGTH_MAX + 8 };
 

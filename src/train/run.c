@@ -17,8 +17,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-static const char log_name[] = "log.jsonl", validation_name[] = "validation.jsonl";
-
 struct run {
     char folder[IDM_PATH_SIZE], checkpoint[PATH_MAX];
     uint64_t step, validated;
@@ -179,7 +177,7 @@ static idm_status begin_lines(const run *r, const char *name, appender *lines, u
 // What a program that was killed while it wrote them left beside these files.
 static idm_status remove_leftovers(const run *r)
 {
-    static const char *const names[] = {CHECKPOINT_CONFIG, log_name, validation_name};
+    static const char *const names[] = {CHECKPOINT_CONFIG, RUN_LOG, RUN_VALIDATION};
     files_list list;
     IDM_TRY(files_list_folder(r->folder, false, &list));
     for (size_t i = 0; i < list.count; i++) {
@@ -199,8 +197,8 @@ idm_status run_start(run *r, const idm_config *config)
     IDM_TRY(path_in(r, CHECKPOINT_CONFIG, path));
     IDM_TRY(checkpoint_write_config(path, config));
     uint64_t logged;
-    IDM_TRY(begin_lines(r, log_name, &r->log, &logged));
-    IDM_TRY(begin_lines(r, validation_name, &r->validation, &r->validated));
+    IDM_TRY(begin_lines(r, RUN_LOG, &r->log, &logged));
+    IDM_TRY(begin_lines(r, RUN_VALIDATION, &r->validation, &r->validated));
     return tensorboard_open(r->folder, r->step, &r->board);
 }
 
@@ -291,7 +289,7 @@ idm_status run_picture(run *r, uint64_t step, const char *name, const idm_image 
     uint8_t *png;
     size_t size;
     IDM_TRY(files_base_name(base, sizeof base, name));
-    (void)snprintf(folder_name, sizeof folder_name, "pictures/step_%07" PRIu64, step);
+    (void)snprintf(folder_name, sizeof folder_name, RUN_PICTURES, step);
     (void)snprintf(file_name, sizeof file_name, "%s.png", base);
     (void)snprintf(tag, sizeof tag, "validation/%s", base);
     IDM_TRY(path_in(r, folder_name, folder));

@@ -12,9 +12,14 @@
 #include "train/warning.h"
 #include <idm/config.h>
 #include <idm/image.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define RUN_LOG "log.jsonl"
+#define RUN_VALIDATION "validation.jsonl"
+#define RUN_PICTURES "pictures/step_%07" PRIu64 // of a step
 
 typedef struct run run;
 

@@ -2,12 +2,15 @@
 #include "train/train.h"
 
 #include "core/clock.h"
+#include "core/files.h"
 #include "core/status.h"
+#include "train/checkpoint_files.h"
 #include "train/dataset.h"
 #include "train/run.h"
 #include "train/schedule.h"
 #include "train/snapshot.h"
 #include "train/validate.h"
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -20,7 +23,7 @@ enum {
 };
 
 typedef struct training {
-    idm_config config; // with the weights that the session loads
+    idm_config config;
     const train_listener *listener;
     train_result *result;
     run *run;
@@ -80,6 +83,9 @@ static void describe_plan(training *t)
     (void)snprintf(s->device, sizeof s->device, "%s", d->name);
     (void)snprintf(s->driver, sizeof s->driver, "%s", d->driver);
     (void)snprintf(s->version, sizeof s->version, "%s", idm_version());
+    const uint64_t hash = session_tuning(t->session)->hash;
+    s->tuning[0] = '\0';
+    if (hash) (void)snprintf(s->tuning, sizeof s->tuning, "%016" PRIx64, hash);
 }
 
 // The plan that a checkpoint's run had, as far as it shapes the bits. False: not understood.
@@ -103,6 +109,7 @@ static idm_status open_trainer(training *t, checkpoint *c)
     char text[160];
     const trainer_options options = train_options(&t->config);
     const bool known = c && plan_of(checkpoint_state(c), &wanted);
+    if (known && wanted.micro_batch > options.batch) wanted.micro_batch = options.batch; // the batch size has changed
     IDM_TRY(trainer_create(t->session, &options, known ? &wanted : NULL, &changed, &t->trainer));
     if (changed)
         say(t, true, "the plan of the checkpoint's run does not fit this device's memory: the bits of an undisturbed run are not kept");
@@ -155,17 +162,38 @@ static void say_checking(void *user)
     say(user, false, "first use of these kernels on this device: checking them (some seconds, once)");
 }
 
+// The kernel parameters of the run that goes on, which shape its bits: those in its checkpoint, none where it had none; unless it goes on
+// on another device, or the user names a file.
+static idm_status checkpoint_tuning(const idm_config *config, const char *from, char *setting, size_t size)
+{
+    device_info device;
+    checkpoint *c;
+    IDM_TRY(device_choose(config->device.device, &device));
+    IDM_TRY(checkpoint_open(from, &c));
+    const training_state *then = checkpoint_state(c);
+    const bool same = strcmp(then->device, device.name) == 0 && strcmp(then->driver, device.driver) == 0, tuned = then->tuning[0] != '\0';
+    checkpoint_close(c);
+    if (!same) return IDM_OK;
+    if (tuned) return files_join(setting, size, from, CHECKPOINT_TUNING);
+    (void)snprintf(setting, size, "none");
+    return IDM_OK;
+}
+
 static idm_status open_session(training *t)
 {
-    char text[256];
+    char text[1024];
+    idm_config loading = t->config; // the run's own configuration goes on saying what it began from
     const char *from = run_checkpoint(t->run);
-    if (from[0] && (size_t)snprintf(t->config.model.weights, sizeof t->config.model.weights, "%s/weights.safetensors", from) >=
-                       sizeof t->config.model.weights)
+    if (from[0] && (size_t)snprintf(loading.model.weights, sizeof loading.model.weights, "%s/weights.safetensors", from) >=
+                       sizeof loading.model.weights)
         return status_fail(IDM_USAGE, "%.200s: the path is too long", from);
-    if (!from[0]) IDM_TRY(train_initial_weights(&t->config));
-    IDM_TRY(idm_session_open(&t->config, &t->session));
+    if (!from[0]) IDM_TRY(train_initial_weights(&loading));
+    else if (strcmp(loading.device.tuning, "auto") == 0)
+        IDM_TRY(checkpoint_tuning(&loading, from, loading.device.tuning, sizeof loading.device.tuning));
+    IDM_TRY(idm_session_open(&loading, &t->session));
     session_describe(t->session, text, sizeof text);
-    say(t, false, text);
+    say_format(t, false, "%s; tuning %s", text, session_tuning(t->session)->name);
+    if (session_tuning_note(t->session, text, sizeof text)) say(t, false, text);
     return session_canary(t->session, true, say_checking, t);
 }
 
@@ -187,6 +215,7 @@ static idm_status open_all(training *t, bool resume)
     IDM_TRY(open_session(t));
     IDM_TRY(check_config(t));
     IDM_TRY(snapshot_create(t->session, t->config.train.ema > 0, &t->config, &t->state, &t->snapshot));
+    if (session_tuning(t->session)->hash) t->snapshot.content.tuning = &session_tuning(t->session)->file;
     if (run_checkpoint(t->run)[0]) IDM_TRY(checkpoint_open(run_checkpoint(t->run), &c));
     idm_status status = open_trainer(t, c);
     if (status == IDM_OK) {
@@ -202,6 +231,7 @@ static void close_all(training *t)
     dataset_close(t->data);
     snapshot_free(&t->snapshot);
     trainer_free(t->trainer);
+    if (t->session && t->listener->profile) context_profile_print(session_context(t->session), t->listener->profile);
     idm_session_close(t->session);
     run_close(t->run);
 }

@@ -4,6 +4,7 @@
 
 #include "train/trainer.h"
 #include <idm/config.h>
+#include <stdio.h>
 
 typedef struct train_progress {
     uint64_t step, steps, epoch, epochs; // done
@@ -27,6 +28,7 @@ typedef struct train_listener {
     void (*say)(void *user, bool warning, const char *text);
     void (*progress)(void *user, const train_progress *p);
     void (*validation)(void *user, const train_validation *v);
+    FILE *profile; // at the end the time of each kernel goes there
 } train_listener;
 
 typedef struct train_result {

@@ -8,6 +8,8 @@
 #include "ops/matrix.h"
 #include "tune/canary_golden.h"
 #include "tune/selftest.h"
+#include "tune/trial.h"
+#include "tune/tuning_file.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,13 +71,14 @@ static idm_status run_network(network *n, const model_sizes *z, float *out)
     return context_read(o->ctx, result, out);
 }
 
-static idm_status check_network(context *ctx, const idm_config *c)
+static idm_status check_network(context *ctx, const idm_config *c, const tuning *t)
 {
     const model_sizes sizes = {{16, 32}, 2, 4, 2, 8};
     ops o;
     network n = {0};
     float out[CANARY_HEIGHT * CANARY_WIDTH], *values = NULL;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&sizes), &o));
+    ops_use_tuning(&o, t, c->device.gemm);
     IDM_TRY(matrix_choose(&o, c->device.matrix));
     idm_status status = network_create(&o, &sizes, &n);
     if (status == IDM_OK) status = parameters_upload(&n.parameters, POOL_WEIGHTS, canary_values, &values);
@@ -107,11 +110,40 @@ static bool note_wrong(void *user, const selftest_row *row)
     return false;
 }
 
-static idm_status check_operations(context *ctx, const idm_config *c, const model_sizes *sizes, double cs_ratio, bool training)
+// A row's kernel at a class's own size, or where it is for any at the network's.
+static idm_status check_row(ops *o, const model_sizes *z, const tuning_row *row)
+{
+    tuning_shape call = row->shape;
+    char text[TUNING_LINE_SIZE];
+    if (call.in == 0) call.in = z->channels[0];
+    if (call.out == 0) call.out = z->channels[0];
+    if (call.head == 0) call.head = z->channels[0] / z->heads;
+    const check_result result = trial_check(o, &call, row);
+    tuning_row_format(row, text);
+    if (result.status != IDM_OK) return status_prefix(result.status, "tuned %s", text);
+    if (result.error <= selftest_tolerance(o)) return IDM_OK;
+    return status_fail(IDM_WRONG_RESULT, "tuned %s is wrong, error %.1e", text, result.error);
+}
+
+static idm_status check_rows(ops *o, const model_sizes *z, bool training, const tuning *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const tuning_row *row = &t->rows[i];
+        const tuned_op op = row->shape.op;
+        const bool backward = op == TUNED_CONV_WEIGHT_GRADIENT || op == TUNED_LINEAR_WEIGHT_GRADIENT || op == TUNED_ATTENTION_BACKWARD;
+        if (row->shape.variant == (int)o->table.conv && (training || !backward)) IDM_TRY(check_row(o, z, row));
+    }
+    return IDM_OK;
+}
+
+static idm_status check_operations(context *ctx, const idm_config *c, const model_sizes *sizes, double cs_ratio, bool training,
+                                   const tuning *t)
 {
     ops o;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, selftest_max_channels(sizes), &o));
+    ops_use_tuning(&o, t, c->device.gemm);
     IDM_TRY(matrix_choose(&o, c->device.matrix));
+    IDM_TRY(check_rows(&o, sizes, training, t));
     worst_row wrong = {0};
     IDM_TRY(selftest_run(&o, sizes, cs_ratio, training, note_wrong, &wrong));
     return wrong.text[0] ? status_fail(IDM_WRONG_RESULT, "%s", wrong.text) : IDM_OK;
@@ -119,45 +151,49 @@ static idm_status check_operations(context *ctx, const idm_config *c, const mode
 
 // ---- remembering
 
-static bool marker_path(const device_info *d, const idm_config *c, const model_sizes *z, bool training, char *path, size_t size)
+static bool marker_path(const device_info *d, const idm_config *c, const model_sizes *z, bool training, const tuning *t, char *path,
+                        size_t size)
 {
     char key[1024];
     uint64_t source = 0;
     for (const struct embedded_source *s = embedded_sources; s->name; s++) source = random_key(source, s->text);
     const char *limits = getenv("IDM_LIMITS");
-    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d %d|%d,%d %d %d %d|%d", d->name, d->vendor, d->driver, d->version,
-                   d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm, c->device.matrix,
-                   c->device.math, z->channels[0], z->channels[1], z->heads, z->groups, z->block, training);
+    (void)snprintf(key, sizeof key, "%s|%s|%s|%s|%s|%016llx|%s|%d %d %d %d|%d,%d %d %d %d|%d|%016llx", d->name, d->vendor, d->driver,
+                   d->version, d->platform_name, (unsigned long long)source, limits ? limits : "", c->device.variants, c->device.gemm,
+                   c->device.matrix, c->device.math, z->channels[0], z->channels[1], z->heads, z->groups, z->block, training,
+                   (unsigned long long)tuning_hash(t));
     return program_cache_path("canary", key, path, size);
 }
 
-static idm_status run_checks(const device_info *device, const idm_config *config, const model_sizes *sizes, double cs_ratio, bool training)
+static idm_status run_checks(const device_info *device, const idm_config *config, const model_sizes *sizes, double cs_ratio, bool training,
+                             const tuning *t)
 {
     context *ctx;
     const context_options options = {.max_launch_ms = config->device.max_launch_ms};
     IDM_TRY(context_create(device, &options, &ctx));
-    idm_status status = check_network(ctx, config);
+    idm_status status = check_network(ctx, config, t);
     context_destroy(ctx);
     // the operations even if the network was wrong: they name the culprit
     if (status != IDM_OK && status != IDM_WRONG_RESULT) return status;
     IDM_TRY(context_create(device, &options, &ctx));
-    const idm_status operations = check_operations(ctx, config, sizes, cs_ratio, training);
+    const idm_status operations = check_operations(ctx, config, sizes, cs_ratio, training, t);
     context_destroy(ctx);
     return operations != IDM_OK ? operations : status;
 }
 
 idm_status canary_run(const device_info *device, const idm_config *config, const model_sizes *sizes, double cs_ratio, bool training,
-                      void (*running)(void *user), void *user)
+                      const tuning *t, void (*running)(void *user), void *user)
 {
     char marker[4096], folder[4096];
     const char *sources = getenv("IDM_CL_DIR"); // kernels under development are checked every time
-    const bool remembered = !(sources && *sources) && marker_path(device, config, sizes, training, marker, sizeof marker);
+    const bool remembered = !(sources && *sources) && marker_path(device, config, sizes, training, t, marker, sizeof marker);
     if (remembered && files_exists(marker)) return IDM_OK;
     if (running) running(user);
-    const idm_status status = run_checks(device, config, sizes, cs_ratio, training);
+    const idm_status status = run_checks(device, config, sizes, cs_ratio, training, t);
     if (status == IDM_WRONG_RESULT)
         return status_fail(IDM_WRONG_RESULT,
-                           "%s on '%s', driver %s: its results cannot be trusted; try --set device.variants=generic, or another driver",
+                           "%s on '%s', driver %s: its results cannot be trusted; try --set device.tuning=none, --set "
+                           "device.variants=generic, or another driver",
                            idm_message(), device->name, device->driver);
     if (status == IDM_OK && remembered && files_folder_of(folder, sizeof folder, marker) == IDM_OK && files_make_folders(folder) == IDM_OK)
         (void)files_write_whole(marker, "ok\n", 3); // not remembered: checked again next time

@@ -1,5 +1,5 @@
-# Writes OUTPUT: a C file with every kernel source in FILES as an array, and a table of them (src/opencl/program.h).
-set(text "#include \"opencl/program.h\"\n")
+# Writes OUTPUT: a C file with every text in FILES as an array, and a table TABLE of them (struct embedded_source; HEADER declares it).
+set(text "#include \"${HEADER}\"\n")
 set(table "")
 foreach(file ${FILES})
   get_filename_component(name ${file} NAME)
@@ -9,5 +9,5 @@ foreach(file ${FILES})
   string(APPEND text "static const char source_${id}[] = {${bytes}0};\n")
   string(APPEND table "    {\"${name}\", source_${id}},\n")
 endforeach()
-string(APPEND text "const struct embedded_source embedded_sources[] = {\n${table}    {0, 0},\n};\n")
+string(APPEND text "const struct embedded_source ${TABLE}[] = {\n${table}    {0, 0},\n};\n")
 file(WRITE ${OUTPUT} "${text}")
