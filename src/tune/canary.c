@@ -142,8 +142,8 @@ static idm_status check_operations(context *ctx, const idm_config *c, const mode
     ops o;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, selftest_max_channels(sizes), &o));
     ops_use_tuning(&o, t, c->device.gemm);
-    IDM_TRY(check_rows(&o, sizes, training, t));
     IDM_TRY(matrix_choose(&o, c->device.matrix));
+    IDM_TRY(check_rows(&o, sizes, training, t));
     worst_row wrong = {0};
     IDM_TRY(selftest_run(&o, sizes, cs_ratio, training, note_wrong, &wrong));
     return wrong.text[0] ? status_fail(IDM_WRONG_RESULT, "%s", wrong.text) : IDM_OK;

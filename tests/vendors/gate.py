@@ -46,6 +46,7 @@ INTEL = {"tgllp": (16 * 7, 128), "adl-p": (16 * 7, 128), "dg2-g10": (16 * 8, 128
 SPIRV = "spirv"
 VENDORS = {"nvidia": tuple(NVIDIA), "amd": tuple(AMD), "intel": tuple(INTEL), SPIRV: (SPIRV,)}
 TARGETS = [target for targets in VENDORS.values() for target in targets]
+MATRIX_EMULATION, MATRIX_INSTRUCTION = "-DMATRIX_UNIT=1", "-DMATRIX_UNIT=2"  # cl/matrix.clh
 LOCAL_LIMIT = {"nvidia": 48 * KIB, "amd": 64 * KIB, "intel": 64 * KIB}
 
 # NVIDIA kernels that may take more than 128 registers with less than 25 % of the threads resident: kernel -> why
@@ -152,6 +153,8 @@ def compile_nvidia(source, options, kernels, folder):
         return {(target, k): Report(first_error(log)) for target in NVIDIA for k in kernels}
     with open(os.path.join(folder, "k.ptx")) as f:
         ptx = f.read()
+    if MATRIX_INSTRUCTION in options and "mma.sync.aligned.m16n8k16" not in ptx:
+        return {(target, k): Report("no instruction of the matrix unit") for target in NVIDIA for k in kernels}
     unresolved = re.findall(r"\.extern \.func.*?(\w+)\s*\n?\(", ptx, re.S)
     if unresolved:
         return {(target, k): Report(f"unresolved: {', '.join(unresolved)}") for target in NVIDIA for k in kernels}
@@ -407,7 +410,8 @@ def read_jobs(folder, missing, only):
                 continue
             vendor, file, kernel, options, local = line.rstrip("\n").split("\t")
             x, y, z = (int(n) for n in local.split(","))
-            for v in (vendor, SPIRV):
+            # a matrix unit's instruction is one vendor's; its emulation is for tests, on CPUs
+            for v in (vendor,) if MATRIX_INSTRUCTION in options else (SPIRV,) if MATRIX_EMULATION in options else (vendor, SPIRV):
                 if v not in missing:
                     kernels[v, file, options][kernel] = x * y * z
     return [(vendor, os.path.join(os.path.abspath(folder), file + ".cl"), options, k) for (vendor, file, options), k in sorted(kernels.items())]

@@ -162,7 +162,7 @@ static void list_problem(output *out, const device_info *d, idm_variants variant
         network_create(&o, &p->sizes, &n) != IDM_OK)
         fail(d->name, idm_message());
     network_create_gradients(&n);
-    // the unit's kernels for NVIDIA, their emulation for the others' compilers; CPUs do without
+    // NVIDIA's unit, and the emulation, which is compiled to SPIR-V
     if (variants == IDM_VARIANTS_GPU) o.matrix = strcmp(out->vendor, "nvidia") == 0 ? MATRIX_NVIDIA : MATRIX_EMULATED;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) run_image(&o, &n, p, sizes[i]);
     if (ceilings_measure(&o, 0, &c) != IDM_OK) fail(d->name, idm_message());
