@@ -2,19 +2,12 @@
 // in which some blocks of attention_cpu.cl do so.
 #include "cli_fixture.h"
 
-#include <signal.h>
-#include <time.h>
+#include "core/clock.h"
+#include <math.h>
 
 #define TUNE "\"$IDM\" tune --device \"$IDM_TEST_DEVICE\" --weights tiny.safetensors --set device.variants=cpu "
 #define NETWORK TUNE "--size 64 --set model.channels=64,128 --set model.weights= "
 #define RUN "\"$IDM\" reconstruct grey.png --out out --set device.variants=cpu " TINY
-
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 // Lines of a file of the cache that hold `text`.
 static int count_lines(const char *pattern, const char *text)
@@ -57,17 +50,27 @@ static void test_planted(void **state)
         "#if KEYS == 96\\n    for (volatile int i = 1; i;) {}\\n#elif KEYS == 256\\n    *(volatile __global float *)64UL = 1;\\n#endif|; "
         "s|lane. / weight;|lane] / weight * (KEYS == 64 ? 1.01f : 1.0f);|' planted-cl/attention_cpu.cl && "
         "grep -q 'KEYS == 96' planted-cl/attention_cpu.cl && grep -q 1.01f planted-cl/attention_cpu.cl");
-    const double began = now();
-    cli_expect(0, NULL, "IDM_CL_DIR=planted-cl IDM_CACHE_DIR=planted " NETWORK "--seconds 20");
-    const double took = now() - began;
-    if (took > 20 + 8) fail_msg("%.1f s", took);
-    expect_said("keys=64 (wrong");
-    expect_said("no answer within 8 s");
-    expect_said("killed by signal");
-    assert_int_equal(count_lines("planted/tuning/*.journal", "^failed.*keys=64.*wrong"), 1);
-    assert_int_equal(count_lines("planted/tuning/*.journal", "^failed.*keys=96.*no answer"), 1);
-    assert_int_equal(count_lines("planted/tuning/*.journal", "^failed.*keys=256.*signal"), 1);
-    // a second search leaves them out: it neither rejects nor is started again
+    static const char *const said[] = {"keys=64 (wrong", "no answer within 8 s", "killed by signal"};
+    static const char *const failed[] = {"^failed.*keys=64.*wrong", "^failed.*keys=96.*no answer", "^failed.*keys=256.*signal"};
+    enum { PLANTED = 3, ATTEMPTS = 5, SECONDS = 20, OVERTIME = 8 };
+    bool was_said[PLANTED] = {false};
+    double least = INFINITY;
+    int met = 0;
+    for (int attempt = 0; attempt < ATTEMPTS && (met < PLANTED || least > SECONDS + OVERTIME); attempt++) { // a busy machine gets less far
+        const double began = clock_seconds();
+        cli_expect(0, NULL, "IDM_CL_DIR=planted-cl IDM_CACHE_DIR=planted " NETWORK "--seconds 20");
+        least = fmin(least, clock_seconds() - began);
+        met = 0;
+        for (int i = 0; i < PLANTED; i++) {
+            was_said[i] |= strstr(cli_err, said[i]) != NULL;
+            met += count_lines("planted/tuning/*.journal", failed[i]);
+        }
+    }
+    assert_int_equal(met, PLANTED);
+    for (int i = 0; i < PLANTED; i++)
+        if (!was_said[i]) fail_msg("never said: %s", said[i]);
+    if (least > SECONDS + OVERTIME) fail_msg("%.1f s", least);
+    // another search leaves them out: it neither rejects nor is started again
     cli_expect(0, NULL, "IDM_CL_DIR=planted-cl IDM_CACHE_DIR=planted " NETWORK "--seconds 8");
     expect_said("3 candidates failed before");
     expect_not_said("rejected");
@@ -85,7 +88,7 @@ static void test_used(void **state)
     expect_not_said("untuned");
     cli_expect(0, NULL, "IDM_CACHE_DIR=used " RUN " --set device.tuning=none && mv out/grey.png untuned.png");
     expect_not_said("untuned");
-    cJSON *result = cli_json("IDM_CACHE_DIR=used " TUNE "--seconds 12 --size 32 --json");
+    cJSON *result = cli_json("IDM_CACHE_DIR=used " TUNE "--seconds 20 --size 32 --json");
     assert_true(json_number(result, "classes") > 0);
     assert_true(json_number(result, "candidates") > 0);
     cJSON_Delete(result);
@@ -128,7 +131,7 @@ static void test_killed(void **state)
 {
     (void)state;
     cli_expect(137, NULL, "export IDM_CACHE_DIR=killed; exec timeout -s KILL 3 " TUNE "--seconds 60 --size 32");
-    cli_expect(0, NULL, "sleep 0.3; ! pgrep -f '[t]une.*seconds 60 --size 32' || { sleep 1; ! pgrep -f '[t]une.*seconds 60 --size 32'; }");
+    cli_expect(0, NULL, "for i in $(seq 40); do pgrep -f '[t]une.*seconds 60 --size 32' || exit 0; sleep 0.25; done; exit 1");
     cli_expect(0, NULL, "for f in killed/tuning/*; do case $f in *.journal|*'*') ;; *) exit 1;; esac; done");
     cli_expect(0, NULL, "IDM_CACHE_DIR=killed " RUN);
     expect_said("untuned");
