@@ -88,10 +88,13 @@ static void test_used(void **state)
     expect_not_said("untuned");
     cli_expect(0, NULL, "IDM_CACHE_DIR=used " RUN " --set device.tuning=none && mv out/grey.png untuned.png");
     expect_not_said("untuned");
-    cJSON *result = cli_json("IDM_CACHE_DIR=used " TUNE "--seconds 20 --size 32 --json");
-    assert_true(json_number(result, "classes") > 0);
-    assert_true(json_number(result, "candidates") > 0);
-    cJSON_Delete(result);
+    bool searched = false;
+    for (int attempt = 0; attempt < 5 && !searched; attempt++) { // a busy machine gets less far, and then has the kernels
+        cJSON *result = cli_json("IDM_CACHE_DIR=used " TUNE "--seconds 12 --size 32 --json");
+        searched = json_number(result, "classes") > 0 && json_number(result, "candidates") > 0;
+        cJSON_Delete(result);
+    }
+    assert_true(searched);
     cli_expect(0, NULL, "IDM_CACHE_DIR=used " RUN " -v");
     expect_not_said("untuned");
     expect_said("tuning device");
