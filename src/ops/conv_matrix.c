@@ -107,7 +107,7 @@ static plan choose_plan(const ops *o, size_t pixels, size_t rows, size_t out)
     enum { SLICE_LEAST = 256, SLICE_STEP = 32, SLICES_MOST = 256 };
     const double PRODUCTS_PER_BYTE = 80; // a GPU does this many while it moves a byte
     const size_t most = ceil_div(pixels, SLICE_LEAST) < SLICES_MOST ? ceil_div(pixels, SLICE_LEAST) : SLICES_MOST;
-    plan best = {0};
+    plan best = {.tile = tiles}; // the first below takes its place
     double best_time = 0;
     for (size_t wanted = 1; wanted <= most; wanted++) {
         const size_t slice = ceil_div(ceil_div(pixels, wanted), SLICE_STEP) * SLICE_STEP, slices = ceil_div(pixels, slice);
