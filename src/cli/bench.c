@@ -4,11 +4,11 @@
 #include "cli/interrupt.h"
 #include "core/clock.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "ops/matrix.h"
 #include "train/train.h"
 #include "tune/canary.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 // ---- options
@@ -16,10 +16,9 @@
 static idm_status whole_number(const cli_call *call, const char *name, int least, int most, int *value)
 {
     const char *text = cli_value(call, name);
+    int64_t number;
     if (!text) return IDM_OK;
-    char *end;
-    const double number = strtod(text, &end);
-    if (end == text || *end || !(number >= least) || number > most || number != floor(number))
+    if (!text_to_int(text, &number) || number < least || number > most)
         return status_fail(IDM_USAGE, "--%s %.50s: a whole number from %d to %d is needed", name, text, least, most);
     *value = (int)number;
     return IDM_OK;
@@ -28,10 +27,7 @@ static idm_status whole_number(const cli_call *call, const char *name, int least
 static idm_status positive_seconds(const cli_call *call, double *value)
 {
     const char *text = cli_value(call, "seconds");
-    if (!text) return IDM_OK;
-    char *end;
-    *value = strtod(text, &end);
-    if (end == text || *end || !(*value > 0) || !isfinite(*value))
+    if (text && (!text_to_double(text, value) || !(*value > 0)))
         return status_fail(IDM_USAGE, "--seconds %.50s: how long to measure, more than 0", text);
     return IDM_OK;
 }
