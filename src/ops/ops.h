@@ -32,7 +32,7 @@ typedef enum matrix_unit { MATRIX_NONE, MATRIX_EMULATED, MATRIX_NVIDIA } matrix_
 struct ops {
     context *ctx;
     variant_table table;
-    dtype storage;               // of activations inside the network\'s modules and their gradients: float32, or 16 bits (ops/storage.h)
+    dtype storage;               // of activations inside the network's modules and their gradients: float32, or 16 bits (ops/storage.h)
     bool exact;                  // math = exact: no approximated exp or erf, no Winograd
     bool attention_two_pass;     // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
     matrix_unit matrix;          // matrix_choose sets it; else none
