@@ -173,6 +173,17 @@ static void test_repeated_from_its_configuration(void **state)
                "second/step_0000006/weights.safetensors");
 }
 
+// A network trained at one ratio is where another one's training starts.
+static void test_another_ratio(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL,
+               TRAIN
+               " quarter --set train.init=weights:whole/step_0000012/weights.safetensors --set sensing.cs_ratio=0.25 --set train.epochs=1");
+    cli_expect(0, NULL, "\"$IDM\" inspect quarter/step_0000006/weights.safetensors | grep '^F32.*(256, 64) *phi$'");
+    cli_expect(0, NULL, "\"$IDM\" train -q -c quarter/config.ini --resume quarter");
+}
+
 static void test_profile(void **state)
 {
     (void)state;
@@ -279,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_repeated_from_its_configuration),
+        cmocka_unit_test(test_another_ratio),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_precisions),
         cmocka_unit_test(test_validation),

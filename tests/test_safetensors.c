@@ -176,7 +176,14 @@ static void every_half_is_converted_exactly(void **state)
         const double magnitude = exponent == 31 ? INFINITY : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
         assert_true(value == (float)(h & 0x8000 ? -magnitude : magnitude));
         assert_int_equal(signbit(value) != 0, h >> 15);
+        assert_int_equal(half_from_float(value), h);
+        if (exponent == 31) continue;
+        // halfway to the next one: to the even of the two
+        const float between = (float)((double)value + ldexp(h & 0x8000 ? -0.5 : 0.5, (exponent ? exponent : 1) - 25));
+        assert_int_equal(half_from_float(between), h % 2 ? h + 1 : h);
+        assert_int_equal(half_from_float(nextafterf(between, 0)), h);
     }
+    assert_int_equal(half_from_float(NAN) & 0x7fff, 0x7e00);
 }
 
 static void unwritable_target(void **state)

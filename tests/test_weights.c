@@ -30,7 +30,7 @@ static void authors_file_gives_the_tiny_weights(void **state)
     (void)state;
     need_file(GOLDEN "idm_tiny.pkl");
     const char *converted = temporary("tiny.safetensors");
-    assert_int_equal(weights_convert(GOLDEN "idm_tiny.pkl", converted, NULL), IDM_OK);
+    assert_int_equal(weights_convert(GOLDEN "idm_tiny.pkl", converted, NULL, false), IDM_OK);
     weights *w, *expected = tiny_synthetic();
     assert_int_equal(weights_load(converted, NULL, &w), IDM_OK);
     assert_same_values(w, expected);
@@ -166,6 +166,42 @@ static void saved_weights_come_back(void **state)
     };
     for (size_t i = 0; i < sizeof contradictions / sizeof *contradictions; i++)
         assert_refused(weights_load(path, &contradictions[i].options, &back), path, contradictions[i].words);
+
+    assert_int_equal(weights_load(path, &(weights_options){.any_ratio = true, .cs_ratio = 0.5}, &back), IDM_OK);
+    assert_same_values(w, back);
+    assert_true(back->cs_ratio == 0.5);
+    assert_null(back->phi);
+    weights_free(back);
+    assert_int_equal(weights_load(path, &(weights_options){.any_ratio = true, .cs_ratio = 0.1}, &back), IDM_OK);
+    assert_int_equal(back->measurements, 26);
+    weights_free(back);
+    weights_free(w);
+}
+
+static void half_of_the_bytes(void **state)
+{
+    (void)state;
+    const char *whole = temporary("whole.safetensors"), *half = temporary("half.safetensors");
+    weights *w = tiny_synthetic(), *back;
+    w->measurements = 26;
+    assert_int_equal(operator_phi(16, 26, 1, &w->phi), IDM_OK);
+    w->values[3][0] = 1e-6F; // a subnormal half
+    assert_int_equal(weights_save(w, whole), IDM_OK);
+    assert_int_equal(weights_convert(whole, half, NULL, true), IDM_OK);
+    assert_int_equal(weights_load(half, NULL, &back), IDM_OK);
+    for (size_t i = 0; i < w->count; i++) {
+        for (size_t k = 0; k < w->parameters[i].count; k++) {
+            const double was = (double)w->values[i][k];
+            assert_true(fabs((double)back->values[i][k] - was) <= fmax(fabs(was) * 0x1p-11, 0x1p-25));
+        }
+    }
+    assert_memory_equal(w->phi, back->phi, 256 * 26 * sizeof(float));
+    weights_free(back);
+    w->values[3][0] = 65520;
+    assert_int_equal(weights_save_half(w, temporary("large.safetensors")), IDM_FAILED);
+    assert_non_null(strstr(idm_message(), w->parameters[3].name));
+    assert_non_null(strstr(idm_message(), "holds 65520, too large for 16 bits"));
+    assert_int_not_equal(access(temporary("large.safetensors"), F_OK), 0);
     weights_free(w);
 }
 
@@ -296,7 +332,7 @@ static void check_torch_file(const model_sizes *sizes, const char *expected_outp
     const char *safetensors = temporary("w.safetensors"), *torch = temporary("w.pkl");
     assert_int_equal(weights_init_random(sizes, 4, &w), IDM_OK);
     assert_int_equal(weights_save(w, safetensors), IDM_OK);
-    assert_int_equal(weights_convert(safetensors, torch, NULL), IDM_OK);
+    assert_int_equal(weights_convert(safetensors, torch, NULL, false), IDM_OK);
     assert_int_equal(weights_load(torch, NULL, &back), IDM_OK);
     assert_same_values(w, back);
     weights_free(w);
@@ -331,9 +367,10 @@ static void torch_reads_the_published_size(void **state)
 static void convert_wants_a_known_ending(void **state)
 {
     (void)state;
-    assert_int_equal(weights_convert("in.safetensors", "out.xyz", NULL), IDM_USAGE);
-    assert_int_equal(weights_convert("in.safetensors", "out", NULL), IDM_USAGE);
-    assert_refused(weights_convert(temporary("missing"), temporary("out.pkl"), NULL), "missing", "No such file");
+    assert_int_equal(weights_convert("in.safetensors", "out.xyz", NULL, false), IDM_USAGE);
+    assert_int_equal(weights_convert("in.safetensors", "out", NULL, false), IDM_USAGE);
+    assert_int_equal(weights_convert("in.safetensors", "out.pkl", NULL, true), IDM_USAGE);
+    assert_refused(weights_convert(temporary("missing"), temporary("out.pkl"), NULL, false), "missing", "No such file");
 }
 
 static void phi_is_orthonormal(void **state)
@@ -372,6 +409,7 @@ int main(void)
         cmocka_unit_test(stable_diffusion_as_torch_file),
         cmocka_unit_test(random_start),
         cmocka_unit_test(saved_weights_come_back),
+        cmocka_unit_test(half_of_the_bytes),
         cmocka_unit_test(metadata_that_contradicts_the_tensors),
         cmocka_unit_test(spoilt_sets),
         cmocka_unit_test(other_types_and_prefixes),

@@ -12,12 +12,17 @@ static idm_status convert_run(const cli_call *call)
         .seed = c->train.seed,
     };
     interrupt_hold();
-    const idm_status status = weights_convert(call->inputs[0], call->inputs[1], &options);
+    const idm_status status = weights_convert(call->inputs[0], call->inputs[1], &options, cli_flag(call, "half"));
     interrupt_release();
     IDM_TRY(status);
     cli_note(call, "wrote %s", call->inputs[1]);
     return IDM_OK;
 }
+
+static const cli_option convert_options[] = {
+    {"half", 0, NULL, "store the weights in 16 bits, half the file (.safetensors only); phi stays as it is"},
+    {0},
+};
 
 const cli_command convert_command = {
     .name = "convert",
@@ -30,5 +35,6 @@ const cli_command convert_command = {
         "the .safetensors.",
     .least = 2,
     .most = 2,
+    .options = convert_options,
     .run = convert_run,
 };

@@ -59,7 +59,7 @@ const config_key config_keys[] = {
         .meaning = "How activations and weight copies are stored; sums are float32 always."),
     KEY(train, seed, .type = CONFIG_UINT64, FIELD(train, seed), .initial = "2025", .meaning = "Seed of start values, crops, flips and permutations."),
     KEY(train, init, .type = CONFIG_INIT, STRING(train, init), .initial = "random",
-        .meaning = "Start values: random, from Stable Diffusion 1.5, or from a weights file."),
+        .meaning = "Start values: random, from Stable Diffusion 1.5, or from a weights file, of another cs_ratio too: Phi is then made anew."),
     KEY(train, out, .type = CONFIG_PATH, STRING(train, out), .initial = "run", .meaning = "Run directory: checkpoints, log, curves."),
     KEY(train, save_every, .type = CONFIG_INTERVAL, STRING(train, save_every), .initial = "30min", .meaning = "Time between checkpoints."),
     KEY(train, keep, .type = CONFIG_INT, FIELD(train, keep), .least = 1, .most = 1e6, .initial = "3", .unit = "checkpoints",

@@ -33,7 +33,9 @@ static const double DEFAULT_RATIO = 0.1;
 
 static weights_options options_of(const idm_config *c)
 {
+    const char *start = strchr(c->train.init, ':');
     return (weights_options){
+        .any_ratio = start && strcmp(start + 1, c->model.weights) == 0,
         .sizes = {{c->model.channels[0], c->model.channels[1]}, c->model.heads, c->model.groups, c->model.steps, c->sensing.block_size},
         .cs_ratio = c->sensing.cs_ratio,
         .seed = c->train.seed};

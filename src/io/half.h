@@ -1,4 +1,4 @@
-// 16-bit floating-point values to float32, exactly; NaN stays NaN.
+// 16-bit floating-point values to float32, exactly, and binary16 from float32; NaN stays NaN.
 #ifndef IO_HALF_H
 #define IO_HALF_H
 
@@ -20,6 +20,21 @@ static inline float half_to_float(uint16_t half)
     if (exponent > 0) return float_from_bits(sign | (exponent + 112) << 23 | fraction << 13);
     const float magnitude = (float)fraction * 0x1p-24F; // subnormal, or zero
     return sign ? -magnitude : magnitude;
+}
+
+// The nearest half, ties to even; infinity from 65520 on.
+static inline uint16_t half_from_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    bits &= 0x7fffffff;
+    if (bits > 0x7f800000) return sign | 0x7e00;
+    if (bits >= 0x477ff000) return sign | 0x7c00;
+    if (bits >= 0x38800000) return sign | (uint16_t)((bits - 0x38000000 + 0xfff + (bits >> 13 & 1)) >> 13);
+    const float rounded = float_from_bits(bits) + 0.5F; // subnormal: one unit in the last place of 0.5 is the smallest half
+    memcpy(&bits, &rounded, sizeof bits);
+    return sign | (uint16_t)(bits - 0x3f000000);
 }
 
 // The upper half of a float32.

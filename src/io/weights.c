@@ -3,6 +3,7 @@
 #include "core/random.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "io/half.h"
 #include "io/safetensors.h"
 #include "io/torch_zip.h"
 
@@ -117,24 +118,43 @@ static void describe(const weights *w, metadata *m)
 
 typedef struct saving {
     const weights *w;
+    const char *path;
     weights_source *source;
     void *user;
+    uint16_t *half; // room for the largest parameter; NULL: float32 is written
 } saving;
+
+static const void *halved(const saving *s, size_t index, const float *values)
+{
+    const parameter_name *p = &s->w->parameters[index];
+    for (size_t i = 0; i < p->count; i++) {
+        s->half[i] = half_from_float(values[i]);
+        if (isinf(half_to_float(s->half[i]))) {
+            (void)status_fail(IDM_FAILED, "%s: %s holds %g, too large for 16 bits", s->path, p->name, (double)values[i]);
+            return NULL;
+        }
+    }
+    return s->half;
+}
 
 // phi comes behind the parameters.
 static const void *saved_values(void *user, size_t index)
 {
     const saving *s = user;
-    return index < s->w->count ? s->source(s->user, index) : s->w->phi;
+    if (index == s->w->count) return s->w->phi;
+    const float *values = s->source(s->user, index);
+    return values && s->half ? halved(s, index, values) : values;
 }
 
-idm_status weights_save_from(const weights *w, const char *path, weights_source *source, void *user)
+static idm_status save(saving s)
 {
+    const weights *w = s.w;
+    const char *path = s.path;
     safetensors_tensor *tensors = calloc(w->count + 1, sizeof *tensors);
     if (!tensors) return status_fail(IDM_FAILED, "%s: not enough memory to write", path);
     for (size_t i = 0; i < w->count; i++) {
         const parameter_name *p = &w->parameters[i];
-        tensors[i] = (safetensors_tensor){.name = p->name, .dtype = FILE_F32, .rank = p->rank};
+        tensors[i] = (safetensors_tensor){.name = p->name, .dtype = s.half ? FILE_F16 : FILE_F32, .rank = p->rank};
         memcpy(tensors[i].shape, p->shape, sizeof p->shape);
     }
     size_t count = w->count;
@@ -144,10 +164,14 @@ idm_status weights_save_from(const weights *w, const char *path, weights_source 
     }
     metadata m;
     describe(w, &m);
-    saving s = {w, source, user};
     const idm_status status = safetensors_write_from(path, tensors, count, m.items, m.count, saved_values, &s);
     free(tensors);
     return status;
+}
+
+idm_status weights_save_from(const weights *w, const char *path, weights_source *source, void *user)
+{
+    return save((saving){w, path, source, user, NULL});
 }
 
 static const float *own_values(void *user, size_t index)
@@ -159,6 +183,17 @@ static const float *own_values(void *user, size_t index)
 idm_status weights_save(const weights *w, const char *path)
 {
     return weights_save_from(w, path, own_values, &w);
+}
+
+idm_status weights_save_half(const weights *w, const char *path)
+{
+    size_t largest = 0;
+    for (size_t i = 0; i < w->count; i++) largest = w->parameters[i].count > largest ? w->parameters[i].count : largest;
+    uint16_t *half = malloc(largest * sizeof *half);
+    if (!half) return status_fail(IDM_FAILED, "%s: not enough memory to write", path);
+    const idm_status status = save((saving){w, path, own_values, &w, half});
+    free(half);
+    return status;
 }
 
 static void set_torch_tensor(torch_zip_tensor *tensor, const char *name, const parameter_name *p, const float *values)
@@ -194,7 +229,7 @@ idm_status weights_save_torch(const weights *w, const char *path)
     return status;
 }
 
-idm_status weights_convert(const char *in, const char *out, const weights_options *options)
+idm_status weights_convert(const char *in, const char *out, const weights_options *options, bool half)
 {
     static const char *const torch_endings[] = {".pkl", ".pt", ".pth", ".ckpt", ".bin"};
     const char *ending = strrchr(out, '.');
@@ -203,9 +238,10 @@ idm_status weights_convert(const char *in, const char *out, const weights_option
     for (size_t i = 0; ending && i < sizeof torch_endings / sizeof *torch_endings; i++) torch |= strcasecmp(ending, torch_endings[i]) == 0;
     if (!safetensors && !torch)
         return status_fail(IDM_USAGE, "%s: the name must end in .safetensors, or in .pkl, .pt, .pth, .ckpt or .bin for a torch file", out);
+    if (half && torch) return status_fail(IDM_USAGE, "%s: 16-bit weights are written as .safetensors only", out);
     weights *w;
     IDM_TRY(weights_load(in, options, &w));
-    const idm_status status = safetensors ? weights_save(w, out) : weights_save_torch(w, out);
+    const idm_status status = torch ? weights_save_torch(w, out) : half ? weights_save_half(w, out) : weights_save(w, out);
     weights_free(w);
     return status;
 }

@@ -20,6 +20,7 @@ typedef struct weights {
 typedef struct weights_options {
     model_sizes sizes; // what the caller knows, else 0: fills in what the file does not say; a contradiction is IDM_BAD_INPUT naming both
     double cs_ratio;   // the same
+    bool any_ratio;    // weights of another ratio serve too, where training starts: their phi is then left out, cs_ratio is the caller's
     uint64_t seed;     // of the start values of tensors that Stable Diffusion 1.5 lacks
     bool accept_nonfinite; // else NaN or infinity in a tensor is IDM_BAD_INPUT
 } weights_options;
@@ -57,8 +58,13 @@ void weights_drop_values(weights *w);
 // The authors' torch zip: state dict of all 1079 names (3 steps), second names sharing storage. It has no place for phi, heads and groups.
 idm_status weights_save_torch(const weights *w, const char *path);
 
-// Reads `in` and writes `out` as its ending says: .safetensors, or .pkl .pt .pth .ckpt .bin for a torch zip. IDM_USAGE: another ending.
-idm_status weights_convert(const char *in, const char *out, const weights_options *options);
+// Safetensors with the parameters rounded to binary16, half the size; phi stays float32, for it is what others measured with. IDM_FAILED,
+// naming the tensor: a value is too large for 16 bits.
+idm_status weights_save_half(const weights *w, const char *path);
+
+// Reads `in` and writes `out` as its ending says: .safetensors (half: by weights_save_half), or .pkl .pt .pth .ckpt .bin for a torch zip.
+// IDM_USAGE: another ending, or a torch zip in half.
+idm_status weights_convert(const char *in, const char *out, const weights_options *options, bool half);
 
 // Makes an empty set for these sizes (values undefined): for readers.
 idm_status weights_allocate(const model_sizes *sizes, weights **result);

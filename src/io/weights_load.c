@@ -156,6 +156,18 @@ static idm_status agree_ratio(loader *l, double ratio, const char *who)
     return IDM_OK;
 }
 
+// What the caller says about the ratio, in weights that may be another's.
+static idm_status take_ratio(loader *l)
+{
+    const double ratio = l->options.cs_ratio;
+    const bool other = ratio > 0 && (l->phi ? operator_measurements(l->sizes.block, ratio) != l->measurements : l->cs_ratio != ratio);
+    if (!l->options.any_ratio || !other) return agree_ratio(l, ratio, "the configuration");
+    l->phi = NULL;
+    l->measurements = 0;
+    l->cs_ratio = ratio;
+    return IDM_OK;
+}
+
 static idm_status check_divisors(const loader *l)
 {
     for (int i = 0; i < 2; i++) {
@@ -180,7 +192,7 @@ static idm_status find_sizes(loader *l)
     IDM_TRY(agree_all(l, &said, "its metadata"));
     IDM_TRY(agree_ratio(l, ratio_said, "its metadata"));
     IDM_TRY(agree_all(l, &l->options.sizes, "the configuration"));
-    IDM_TRY(agree_ratio(l, l->options.cs_ratio, "the configuration"));
+    IDM_TRY(take_ratio(l));
     const model_sizes *published = &names_published_sizes;
     if (l->phi && !(l->cs_ratio > 0)) l->cs_ratio = (double)l->measurements / (l->sizes.block * l->sizes.block);
     if (l->sizes.steps == 0) l->sizes.steps = published->steps;
