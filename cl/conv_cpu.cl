@@ -39,15 +39,18 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_cpu(TENSOR(con
                 int base[TILE_ROWS], top[TILE_ROWS], left[TILE_ROWS];
 #pragma unroll
                 for (int r = 0; r < TILE_ROWS; r++) {
-                    window_at(min(pixel + r, pixels - 1), h, w, oh, ow, stride, &base[r], &top[r], &left[r]);
+                    if (TAPS > 1) window_at(min(pixel + r, pixels - 1), h, w, oh, ow, stride, &base[r], &top[r], &left[r]);
 #pragma unroll
-                    for (int v = 0; v < TILE_VECS; v++) acc[r][v] = tap0 ? sums[tile][r][v] : (float16)(0.0f);
+                    for (int v = 0; v < TILE_VECS; v++) {
+                        acc[r][v] = tap0 ? sums[tile][r][v] : (float16)(0.0f);
+                        PREFETCH_STORE(y + (size_t)(pixel + r) * out + channel + 16 * v);
+                    }
                 }
                 for (int tap = tap0; tap < tap0 + taps_per_pass; tap++) {
                     __global const float *a[TILE_ROWS];
 #pragma unroll
                     for (int r = 0; r < TILE_ROWS; r++) {
-                        const int source = window_pixel(base[r], top[r], left[r], tap, h, w, doubled, dilate);
+                        const int source = TAPS > 1 ? window_pixel(base[r], top[r], left[r], tap, h, w, doubled, dilate) : min(pixel + r, pixels - 1);
                         a[r] = source != OUTSIDE ? x + (size_t)source * in : zeros;
                     }
                     accumulate(acc, a, panels + (size_t)tap * in * PANEL, in);

@@ -1,6 +1,7 @@
 // idm: parses the command line, runs a command, reports its failure.
 #include "cli/cli.h"
 #include "cli/interrupt.h"
+#include "opencl/pinning.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ int main(int argc, char **argv)
         return IDM_USAGE;
     }
     interrupt_install();
+    pinning_ask();
     idm_status status = dispatch(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == IDM_OK)
         status = status_fail(IDM_FAILED, "cannot write the results to standard output: %s", strerror(errno));

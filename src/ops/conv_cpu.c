@@ -15,14 +15,20 @@ const tuning_row *conv_cpu_tuned(const ops *o, int taps, int in, int out, int pi
     return tuning_find(o, &call);
 }
 
+static bool wide_device(const ops *o)
+{
+    return context_device(o->ctx)->native_vector >= 16;
+}
+
 cpu_tile conv_cpu_own_tile(const ops *o, int out)
 {
-    // speed: of the tile's inner loop against the best one's, from bench; 32 AVX-512 registers hold 24-25 sums, 16 AVX2 registers 12 halves
+    // speed: of the tile's inner loop against the best one's, from bench; 32 AVX-512 registers hold 24-25 sums, 16 AVX2 registers 12
+    // halves, 32 of ARM's 24 quarters
     static const struct {
         cpu_tile tile;
         double speed;
     } wide[] = {{{5, 5}, 1}, {{6, 4}, 1}, {{8, 3}, 0.98}, {{8, 2}, 0.8}, {{8, 1}, 0.5}}, narrow[] = {{{6, 1}, 1}};
-    const bool is_wide = context_device(o->ctx)->native_vector >= 16;
+    const bool is_wide = wide_device(o);
     const size_t count = is_wide ? sizeof wide / sizeof *wide : sizeof narrow / sizeof *narrow;
     cpu_tile best = {0, 0};
     double best_score = 0;
@@ -49,6 +55,16 @@ cpu_tile conv_cpu_tile(const ops *o, int taps, int in, int out)
     return tile_of(o, conv_cpu_tuned(o, taps, in, out, 0), out);
 }
 
+// Pixels per group at most. Where panels are narrow there are many, and each one's group reads the pixels again: then half a second-level
+// cache of 512 KiB holds them, and the panels come from farther away.
+static int block_most(const ops *o, int in)
+{
+    enum { NARROW_LEAST = 48, NARROW_FLOATS = 1 << 16 };
+    const int cached = NARROW_FLOATS / in;
+    if (wide_device(o) || cached > BLOCK_MOST) return BLOCK_MOST;
+    return cached > NARROW_LEAST ? cached : NARROW_LEAST;
+}
+
 // Pixels per group: whole tiles, large enough that a panel is read seldom, small enough that all cores have work, and alike, since drivers
 // deal out groups by number.
 static int block_size(int pixels, size_t panels, int tile_rows, int most)
@@ -68,7 +84,7 @@ void conv_cpu(ops *o, const conv_call *call)
     const cpu_tile tile = tile_of(o, row, w->out);
     const int panel = 16 * tile.vectors;
     const size_t panels = ceil_div((size_t)w->out, (size_t)panel);
-    const int block = block_size(pixels, panels, tile.rows, tuning_value(row, TUNE_BLOCK, BLOCK_MOST));
+    const int block = block_size(pixels, panels, tile.rows, tuning_value(row, TUNE_BLOCK, block_most(o, w->in)));
     const size_t tap_bytes = (size_t)w->in * (size_t)panel * sizeof(float);
     const size_t cache_bytes = (size_t)tuning_value(row, TUNE_PANEL_KIB, PANEL_CACHE_KIB) << 10;
     const int taps_per_pass = w->taps == 1 || 9 * tap_bytes <= cache_bytes ? w->taps : 3 * tap_bytes <= cache_bytes ? 3 : 1;

@@ -45,27 +45,42 @@ static int slice_pixels(int pixels, size_t groups, size_t wanted, int least, int
     return (int)(ceil_div(ceil_div((size_t)pixels, slices), (size_t)block) * (size_t)block);
 }
 
-enum { CPU_BLOCK = 64, CPU_UNROLL = 4 }; // pixels that are summed in registers; as in cl/conv_weight_gradient_cpu.cl
-
-// How a CPU's groups share the work: `rows` input channels of one tap and a panel of outputs, over one slice of the pixels. Slices go
-// `at_once` to a launch, so that the caches that cores share hold what a launch reads, and add to the same partial sums.
+// How a CPU's groups share the work: `rows` input channels of one tap and group_panels panels of outputs, over one slice of the pixels in
+// blocks. Slices go `at_once` to a launch, so that the caches that cores share hold what a launch reads, and add to the same partial sums.
 typedef struct cpu_plan {
-    size_t row_parts, panels;
-    int rows, slice, at_once;
+    cpu_tile tile;
+    size_t row_parts, panel_parts;
+    int tiles, rows, group_panels, block, slice, at_once; // tiles: of a panel at most
 } cpu_plan;
 
-static cpu_plan plan_cpu(const ops *o, const weight_gradient_call *call, const tuning_row *row, cpu_tile tile, size_t tiles_most)
+static cpu_plan plan_cpu(const ops *o, const weight_gradient_call *call, const tuning_row *row)
 {
-    enum { SLICE_FLOATS = 1 << 20, SLICE_LEAST = 512, SLICE_MOST = 2048, GROUPS_PER_CORE = 4 };
-    const size_t in = (size_t)call->x.c, tile_rows = (size_t)tile.rows, parts = ceil_div(in, tiles_most * tile_rows);
-    const size_t pixels = (size_t)tensor_rows(call->dy), rows = ceil_div(ceil_div(in, parts), tile_rows) * tile_rows; // whole tiles
-    size_t slice = SLICE_FLOATS / in / CPU_BLOCK * CPU_BLOCK;
-    slice = slice < SLICE_LEAST ? SLICE_LEAST : slice > SLICE_MOST ? SLICE_MOST : slice;
-    slice = (size_t)tuning_value(row, TUNE_SLICE, (int)slice);
-    cpu_plan p = {.row_parts = (size_t)call->taps * ceil_div(in, rows), .panels = ceil_div((size_t)call->dy.c, 16 * (size_t)tile.vectors)};
-    const size_t slices = ceil_div(pixels, slice), wanted = (size_t)GROUPS_PER_CORE * context_device(o->ctx)->compute_units;
-    const size_t at_once = ceil_div(wanted, p.row_parts * p.panels);
+    enum { SLICE_FLOATS = 1 << 20, SLICE_LEAST = 512, SLICE_MOST = 2048, BLOCK = 64 }; // BLOCK as in cl/conv_weight_gradient_cpu.cl
+    const device_info *device = context_device(o->ctx);
+    const bool wide = device->native_vector >= 16;
+    // Where panels are narrow a group takes several, so that its copy of x is worth making; the sums, that copy and what is fetched ahead
+    // then take 260 KiB of a second-level cache.
+    const size_t rows_most = wide ? 320 : 192, outputs_most = wide ? 80 : 160, groups_wanted = (wide ? 4 : 8) * device->compute_units;
+    cpu_plan p = {.tile = {tuning_value(row, TUNE_TILE_ROWS, 0), tuning_value(row, TUNE_TILE_VECTORS, 0)}};
+    if (!p.tile.rows || !p.tile.vectors) p.tile = conv_cpu_own_tile(o, call->dy.c);
+    const size_t in = (size_t)call->x.c, out = (size_t)call->dy.c, pixels = (size_t)tensor_rows(call->dy);
+    const size_t tile_rows = (size_t)p.tile.rows, panel = 16 * (size_t)p.tile.vectors;
+    const size_t tiles = ceil_div(rows_most, tile_rows), group_panels = outputs_most > panel ? outputs_most / panel : 1;
+    const size_t parts = ceil_div(in, tiles * tile_rows), rows = ceil_div(ceil_div(in, parts), tile_rows) * tile_rows; // whole tiles
+    const size_t block = (size_t)tuning_value(row, TUNE_BLOCK, BLOCK);
+    p.row_parts = (size_t)call->taps * ceil_div(in, rows);
+    p.panel_parts = ceil_div(out, group_panels * panel);
+    const size_t at_once = ceil_div(groups_wanted, p.row_parts * p.panel_parts);
+    size_t slice = SLICE_FLOATS / in;
+    if (slice > SLICE_MOST) slice = SLICE_MOST;
+    if (slice > ceil_div(pixels, at_once)) slice = ceil_div(pixels, at_once);
+    if (slice < SLICE_LEAST) slice = SLICE_LEAST;
+    slice = (size_t)tuning_value(row, TUNE_SLICE, (int)(ceil_div(slice, block) * block));
+    const size_t slices = ceil_div(pixels, slice);
+    p.tiles = (int)tiles;
     p.rows = (int)rows;
+    p.group_panels = (int)group_panels;
+    p.block = (int)block;
     p.slice = (int)slice;
     p.at_once = (int)(at_once < slices ? at_once : slices);
     return p;
@@ -73,25 +88,22 @@ static cpu_plan plan_cpu(const ops *o, const weight_gradient_call *call, const t
 
 static void weight_gradient_cpu(ops *o, const weight_gradient_call *call)
 {
-    enum { ROWS_MOST = 320 };
+    enum { UNROLL = 4 }; // as in cl/conv_weight_gradient_cpu.cl
     const tensor x = call->x, dy = call->dy;
     const tuning_row *row = weight_gradient_tuned(o, VARIANT_CPU, call);
-    cpu_tile tile = {tuning_value(row, TUNE_TILE_ROWS, 0), tuning_value(row, TUNE_TILE_VECTORS, 0)};
-    if (!tile.rows || !tile.vectors) tile = conv_cpu_own_tile(o, dy.c);
-    const size_t tiles_most = ceil_div(ROWS_MOST, (size_t)tile.rows);
-    const cpu_plan p = plan_cpu(o, call, row, tile, tiles_most);
+    const cpu_plan p = plan_cpu(o, call, row);
     const int pixels = tensor_rows(dy), step = p.at_once * p.slice;
 
     const tensor partials = weight_gradient_partials(o, call, p.at_once);
     kernel *k = kernel_get(o->ctx, "conv_weight_gradient_cpu", "conv_weight_gradient_cpu",
-                           "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d -DTILES=%d -DBLOCK=%d -DUNROLL=%d", call->taps, tile.rows, tile.vectors,
-                           (int)tiles_most, tuning_value(row, TUNE_BLOCK, CPU_BLOCK), tuning_value(row, TUNE_UNROLL, CPU_UNROLL));
+                           "-DTAPS=%d -DTILE_ROWS=%d -DTILE_VECS=%d -DTILES=%d -DPANELS=%d -DBLOCK=%d -DUNROLL=%d", call->taps, p.tile.rows,
+                           p.tile.vectors, p.tiles, p.group_panels, p.block, tuning_value(row, TUNE_UNROLL, UNROLL));
     for (int first = 0; first < pixels; first += step) {
         const int count = pixels - first < step ? pixels - first : step;
         cost c = weight_gradient_cost(call, partials);
         c.flops *= (double)count / pixels;
         c.bytes *= (double)count / pixels;
-        LAUNCH(o->ctx, k, ((work){.groups = {p.row_parts, p.panels, ceil_div((size_t)count, (size_t)p.slice)}}), c, T(x), T(dy),
+        LAUNCH(o->ctx, k, ((work){.groups = {p.row_parts, p.panel_parts, ceil_div((size_t)count, (size_t)p.slice)}}), c, T(x), T(dy),
                T(o->zeros), T(partials), I(x.c), I(dy.c), I(pixels), I(first), I(p.slice), I(first > 0), I(p.rows),
                WINDOW(x, dy, call->stride, call->upsample, false));
     }
