@@ -4,7 +4,7 @@
 //   scale: log2(e) / sqrt(HEAD), so that logits are in units of log 2 and only exp2 is needed.
 // One work-item per group. It owns QUERIES queries of one head, one query per vector lane, and walks the keys in blocks of KEYS with an online
 // softmax (Milakov & Gimelshein 2018): maximum and sum run vertically, no lane ever talks to another. Values of K and V are broadcast.
-// Both products keep a tile of 8 x VECTORS accumulators in registers.
+// Both products keep a tile of ROW_TILE x VECTORS accumulators in registers.
 // Groups: (ceil(tokens / QUERIES), heads, samples).
 #include "attention.clh"
 #include "common.clh"
@@ -13,27 +13,30 @@
 #define HEAD 40 // head size, 1 to 128
 #endif
 #ifndef VECTORS
-#define VECTORS 3 // float16 vectors in a tile of queries: 3 fills 24 of 32 vector registers with accumulators
+#define VECTORS 3 // float16 vectors in a tile of queries
+#endif
+#ifndef ROW_TILE
+#define ROW_TILE 8 // keys, or at most so many channels, in a tile: 8 x 3 fills 24 of 32 AVX-512 registers, 6 x 1 fills 12 of 16 AVX2 ones
 #endif
 #ifndef QUERY_TILES
 #define QUERY_TILES 4 // tiles of queries that share one copy of a block of keys
 #endif
 #ifndef KEYS
-#define KEYS 128 // keys per block, a multiple of KEY_TILE; the scores of one tile (KEYS * VECTORS * 64 bytes) should fit the first-level cache
+#define KEYS 128 // keys per block; the scores of one tile (KEYS * VECTORS * 64 bytes) should fit the first-level cache
 #endif
+#define BLOCK (KEYS / ROW_TILE * ROW_TILE)
 #define LANES (16 * VECTORS)
 #define QUERIES (QUERY_TILES * LANES)
-#define KEY_TILE 8
-// Channels are cut into equal tiles of at most 8; where that does not come out even the last tile overlaps the one before it.
-#define CHANNEL_TILES ((HEAD + 7) / 8)
+// Channels are cut into equal tiles of at most ROW_TILE; where that does not come out even the last tile overlaps the one before it.
+#define CHANNEL_TILES ((HEAD + ROW_TILE - 1) / ROW_TILE)
 #define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
 #define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
 
 // Copies a block of keys or values out of rows that may lie a page apart: all query tiles read it, and address translation would not keep up.
 // Rows from `count` on repeat the last one.
-inline void load_rows(__global const float *restrict from, const int stride, const int count, float rows[KEYS][HEAD])
+inline void load_rows(__global const float *restrict from, const int stride, const int count, float rows[BLOCK][HEAD])
 {
-    for (int i = 0; i < KEYS; i++) {
+    for (int i = 0; i < BLOCK; i++) {
         __global const float *row = from + min(i, count - 1) * stride;
         #pragma unroll
         for (int c = 0; c < HEAD; c++) rows[i][c] = row[c];
@@ -41,26 +44,26 @@ inline void load_rows(__global const float *restrict from, const int stride, con
 }
 
 // score[key][v] = q . k; highest = max(highest, scores).
-inline void scores(const float16 q[HEAD][VECTORS], const float k[KEYS][HEAD], const int count, float16 score[KEYS][VECTORS],
+inline void scores(const float16 q[HEAD][VECTORS], const float k[BLOCK][HEAD], const int count, float16 score[BLOCK][VECTORS],
                    float16 highest[VECTORS])
 {
-    for (int key = 0; key < count; key += KEY_TILE) {
-        float16 acc[KEY_TILE][VECTORS];
+    for (int key = 0; key < count; key += ROW_TILE) {
+        float16 acc[ROW_TILE][VECTORS];
         #pragma unroll
-        for (int i = 0; i < KEY_TILE; i++)
+        for (int i = 0; i < ROW_TILE; i++)
             #pragma unroll
             for (int v = 0; v < VECTORS; v++) acc[i][v] = 0.0f;
         #pragma unroll 4
         for (int c = 0; c < HEAD; c++)
             #pragma unroll
-            for (int i = 0; i < KEY_TILE; i++)
+            for (int i = 0; i < ROW_TILE; i++)
                 #pragma unroll
                 for (int v = 0; v < VECTORS; v++) acc[i][v] = fma((float16)(k[key + i][c]), q[c][v], acc[i][v]);
         #pragma unroll
         for (int v = 0; v < VECTORS; v++) {
             float16 tile_highest = acc[0][v];
             #pragma unroll
-            for (int i = 0; i < KEY_TILE; i++) {
+            for (int i = 0; i < ROW_TILE; i++) {
                 tile_highest = max(tile_highest, acc[i][v]);
                 score[key + i][v] = acc[i][v];
             }
@@ -70,7 +73,7 @@ inline void scores(const float16 q[HEAD][VECTORS], const float k[KEYS][HEAD], co
 }
 
 // score = 2^(score - highest); sum = sum * rescale + the block's sum.
-inline void weights(const int count, const float16 highest[VECTORS], const float16 rescale[VECTORS], float16 score[KEYS][VECTORS],
+inline void weights(const int count, const float16 highest[VECTORS], const float16 rescale[VECTORS], float16 score[BLOCK][VECTORS],
                     float16 sum[VECTORS])
 {
     float16 block_sum[VECTORS];
@@ -89,7 +92,7 @@ inline void weights(const int count, const float16 highest[VECTORS], const float
 
 // total = total * rescale + sum over the block's keys of weight * value. The block is summed by itself first: a single chain of tens of thousands
 // of terms would round ten times worse.
-inline void accumulate(const float16 weight[KEYS][VECTORS], const float value[KEYS][HEAD], const int count, const float16 rescale[VECTORS],
+inline void accumulate(const float16 weight[BLOCK][VECTORS], const float value[BLOCK][HEAD], const int count, const float16 rescale[VECTORS],
                        float16 total[CHANNEL_TILES][CHANNEL_TILE][VECTORS])
 {
     for (int tile = 0; tile < CHANNEL_TILES; tile++) {
@@ -124,8 +127,8 @@ void attention_forward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(co
     out += (row * heads + head) * HEAD;
     lse += row * heads + head * tokens;
 
-    float keys[KEYS][HEAD], values[KEYS][HEAD];
-    float16 query[QUERY_TILES][HEAD][VECTORS], score[KEYS][VECTORS], total[QUERY_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
+    float keys[BLOCK][HEAD], values[BLOCK][HEAD];
+    float16 query[QUERY_TILES][HEAD][VECTORS], score[BLOCK][VECTORS], total[QUERY_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
     float16 highest[QUERY_TILES][VECTORS], sum[QUERY_TILES][VECTORS];
     for (int i = 0; i < QUERIES; i++)
         for (int c = 0; c < HEAD; c++) ((float *)query[i / LANES][c])[i % LANES] = q[(first + min(i, queries - 1)) * stride + c] * scale;
@@ -135,8 +138,8 @@ void attention_forward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(co
         ((float16 *)sum)[i] = 0.0f;
     }
 
-    for (int key = 0; key < tokens; key += KEYS) {
-        const int count = min(KEYS, tokens - key);
+    for (int key = 0; key < tokens; key += BLOCK) {
+        const int count = min(BLOCK, tokens - key);
         load_rows(k + key * stride, stride, count, keys);
         load_rows(v + key * stride, stride, count, values);
         for (int tile = 0; tile * LANES < queries; tile++) {

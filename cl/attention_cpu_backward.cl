@@ -11,12 +11,9 @@
 // of additions on every run. Where shift > 0, dK and dV are added to what earlier launches wrote.
 //
 // One work-item per group. Owned tokens lie in vector lanes, OWN_TILES tiles of LANES of them in a block; other tokens are rows whose values are
-// broadcast, OTHERS at a time. The products that sum over channels or over other tokens keep a tile of 8 x VECTORS accumulators in registers,
-// dQ, which sums over owned tokens, a tile of QUERY_TILE rows x all channels. No lane ever talks to another.
+// broadcast, OTHERS at a time. The products that sum over channels or over other tokens keep a tile of ROW_TILE x VECTORS accumulators in registers,
+// dQ, which sums over owned tokens, a tile of QUERY_TILE rows x PART vectors of VEC channels. No lane ever talks to another.
 // Groups: (ceil(tokens / own_span), heads, samples).
-#include "attention.clh"
-#include "common.clh"
-
 #define BACKWARD_ALL 0
 #define BACKWARD_KEYS 1
 #define BACKWARD_QUERIES 2
@@ -27,72 +24,74 @@
 #define HEAD 40 // head size, 1 to 128
 #endif
 #ifndef VECTORS
-#define VECTORS 3 // float16 vectors in a tile of owned tokens: 3 fills 24 of 32 vector registers with accumulators
+#define VECTORS 3 // float16 vectors in a tile of owned tokens
+#endif
+#ifndef ROW_TILE
+#define ROW_TILE 8 // rows, or at most so many channels, in a tile: 8 x 3 fills 24 of 32 AVX-512 registers, 6 x 1 fills 12 of 16 AVX2 ones
+#endif
+#ifndef VEC
+#define VEC 16 // channels in a register: 16 or less
+#endif
+#ifndef SUMS
+#define SUMS 25 // registers that dQ's tile may fill
 #endif
 #ifndef OWN_TILES
 #define OWN_TILES 4 // tiles of owned tokens that share one copy of the rows
 #endif
 #ifndef OTHERS
-#define OTHERS 120 // rows per block, a multiple of ROW_TILE and of QUERY_TILE
+#define OTHERS 120 // rows per block
 #endif
+#include "attention.clh"
+#include "common.clh"
+
+#define BLOCK (OTHERS / ROW_TILE * ROW_TILE)
 #define LANES (16 * VECTORS)
 #define OWNED (OWN_TILES * LANES)
-#define ROW_TILE 8
-// Channels are cut into equal tiles of at most 8; where that does not come out even the last tile overlaps the one before it.
-#define CHANNEL_TILES ((HEAD + 7) / 8)
+// Channels are cut into equal tiles of at most ROW_TILE; where that does not come out even the last tile overlaps the one before it.
+#define CHANNEL_TILES ((HEAD + ROW_TILE - 1) / ROW_TILE)
 #define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
 #define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
-// Vectors along channels, and for dQ as many rows as registers allow.
-#define CHANNEL_VECTORS ((HEAD + 15) / 16)
-#if CHANNEL_VECTORS <= 2
-#define QUERY_TILE 12
-#elif CHANNEL_VECTORS == 3
-#define QUERY_TILE 8
-#elif CHANNEL_VECTORS == 4
-#define QUERY_TILE 6
-#elif CHANNEL_VECTORS == 5
-#define QUERY_TILE 5
-#elif CHANNEL_VECTORS == 6
-#define QUERY_TILE 4
-#else
-#define QUERY_TILE 3
-#endif
+// Vectors along channels, for dQ in equal parts of at most half the registers, and for each as many rows as fill the rest.
+#define CHANNEL_VECTORS ((HEAD + VEC - 1) / VEC)
+#define PARTS ((2 * CHANNEL_VECTORS + SUMS - 1) / SUMS)
+#define PART ((CHANNEL_VECTORS + PARTS - 1) / PARTS)
+#define QUERY_TILE (SUMS / PART < 12 ? SUMS / PART : 12)
 
-// Vectors of a row's channels; the last one overlaps the one before it where HEAD is no multiple of 16.
-#if HEAD < 16
-inline float16 load_channels(__global const float *row, const int vector)
+// Vectors of a row's channels; the last one overlaps the one before it where HEAD is no multiple of VEC.
+#if HEAD < VEC
+inline vfloat load_channels(__global const float *row, const int vector)
 {
-    float channels[16];
-    for (int c = 0; c < 16; c++) channels[c] = c < HEAD ? row[c] : 0.0f;
-    return vload16(0, channels);
+    float channels[VEC];
+    for (int c = 0; c < VEC; c++) channels[c] = c < HEAD ? row[c] : 0.0f;
+    return VLOAD(channels);
 }
-inline void store_channels(const float16 value, __global float *row, const int vector)
+inline void store_channels(const vfloat value, __global float *row, const int vector)
 {
     for (int c = 0; c < HEAD; c++) row[c] = ((const float *)&value)[c];
 }
 #else
-#define VECTOR_CHANNEL(vector) min(16 * (vector), HEAD - 16)
-inline float16 load_channels(__global const float *row, const int vector)
+#define VECTOR_CHANNEL(vector) min(VEC * (vector), HEAD - VEC)
+inline vfloat load_channels(__global const float *row, const int vector)
 {
-    return vload16(0, row + VECTOR_CHANNEL(vector));
+    return VLOAD(row + VECTOR_CHANNEL(vector));
 }
-inline void store_channels(const float16 value, __global float *row, const int vector)
+inline void store_channels(const vfloat value, __global float *row, const int vector)
 {
-    STORE16(value, row + VECTOR_CHANNEL(vector));
+    VSTORE(value, row + VECTOR_CHANNEL(vector));
 }
 #endif
 
 // `count` rows, times `factor`; those up to `padded` repeat the last one.
 inline void load_rows(__global const float *restrict from, const int stride, const int count, const int padded, const float factor,
-                      float rows[OTHERS][HEAD])
+                      float rows[BLOCK][HEAD])
 {
     for (int i = 0; i < padded; i++) {
         __global const float *row = from + min(i, count - 1) * stride;
-#if HEAD < 16
+#if HEAD < VEC
         for (int c = 0; c < HEAD; c++) rows[i][c] = row[c] * factor;
 #else
         #pragma unroll
-        for (int v = 0; v < CHANNEL_VECTORS; v++) vstore16(load_channels(row, v) * factor, 0, rows[i] + VECTOR_CHANNEL(v));
+        for (int v = 0; v < CHANNEL_VECTORS; v++) VSTORE_NEAR(load_channels(row, v) * factor, rows[i] + VECTOR_CHANNEL(v));
 #endif
     }
 }
@@ -118,6 +117,7 @@ inline void load_lanes(__global const float *restrict from, const int stride, co
             for (int v = 0; v < VECTORS; v++) acc[i][v] = fma((float16)((rows)[i][c]), (own)[c][v], acc[i][v])
 
 #define GRADIENT_TILES (PASS == BACKWARD_ALL ? OWN_TILES : 1) // of dS that are kept
+#define GRADIENT_ROWS (BLOCK + QUERY_TILE - 1)                  // rows past the last one are read
 
 // What of each query goes into its scores and gradients from the start: own queries lie in lanes, others in rows.
 #if PASS == BACKWARD_QUERIES
@@ -125,13 +125,13 @@ inline void load_lanes(__global const float *restrict from, const int stride, co
 typedef float16 query_values[OWN_TILES][VECTORS];
 #else
 #define QUERY_VALUE(values, tile, row, v) (float16)((values)[row])
-typedef float query_values[OTHERS];
+typedef float query_values[BLOCK];
 #endif
 
 // weight = P, gradient = dS of one tile of owned tokens.
-inline void weights(const float rows_a[OTHERS][HEAD], const float rows_b[OTHERS][HEAD], const float16 own_a[HEAD][VECTORS],
+inline void weights(const float rows_a[BLOCK][HEAD], const float rows_b[BLOCK][HEAD], const float16 own_a[HEAD][VECTORS],
                     const float16 own_b[HEAD][VECTORS], const query_values minus_lse, const query_values minus_lse_rest,
-                    const query_values minus_delta, const int tile, const int count, float16 weight[OTHERS][VECTORS], float16 gradient[OTHERS][GRADIENT_TILES][VECTORS])
+                    const query_values minus_delta, const int tile, const int count, float16 weight[BLOCK][VECTORS], float16 gradient[GRADIENT_ROWS][GRADIENT_TILES][VECTORS])
 {
     for (int row = 0; row < count; row += ROW_TILE) {
         float16 acc[ROW_TILE][VECTORS];
@@ -157,7 +157,7 @@ inline void weights(const float rows_a[OTHERS][HEAD], const float rows_b[OTHERS]
 
 // total += sum over rows of row * factor, for one tile of owned tokens; factors of a row lie `pitch` vectors apart. The rows are summed by
 // themselves first: a single chain of tens of thousands of terms would round ten times worse.
-inline void accumulate(const float rows[OTHERS][HEAD], const float16 *factor, const int pitch, const int count,
+inline void accumulate(const float rows[BLOCK][HEAD], const float16 *factor, const int pitch, const int count,
                        float16 total[CHANNEL_TILES][CHANNEL_TILE][VECTORS])
 {
     for (int tile = 0; tile < CHANNEL_TILES; tile++) {
@@ -191,31 +191,35 @@ inline void store_lanes(const float16 total[OWN_TILES][CHANNEL_TILES][CHANNEL_TI
             }
 }
 
-// dq of a block of queries, written or added to: sum over the owned keys of gradient * key.
-inline void store_queries(const float16 gradient[OTHERS][GRADIENT_TILES][VECTORS], const float16 keys[OWNED][CHANNEL_VECTORS],
+// dq of a block of queries, written or added to: sum over the owned keys of gradient * key. What is added to is read before anything is
+// written, since vectors of two parts may overlap.
+inline void store_queries(const float16 gradient[GRADIENT_ROWS][GRADIENT_TILES][VECTORS], const vfloat keys[OWNED][CHANNEL_VECTORS],
                           const int own_count, const int count, const int add, __global float *restrict to, const int stride)
 {
     for (int row = 0; row < count; row += QUERY_TILE) {
         const float *factor = (const float *)gradient[row];
-        float16 acc[QUERY_TILE][CHANNEL_VECTORS], before[QUERY_TILE][CHANNEL_VECTORS];
-        #pragma unroll
+        vfloat before[QUERY_TILE][CHANNEL_VECTORS];
         for (int i = 0; i < QUERY_TILE; i++)
             #pragma unroll
-            for (int v = 0; v < CHANNEL_VECTORS; v++) acc[i][v] = before[i][v] = 0.0f;
-        for (int i = 0; i < QUERY_TILE && add; i++) // on their way from memory while the sums are made
-            #pragma unroll
-            for (int v = 0; v < CHANNEL_VECTORS; v++) before[i][v] = load_channels(to + min(row + i, count - 1) * stride, v);
-        for (int key = 0; key < own_count; key++)
+            for (int v = 0; v < CHANNEL_VECTORS; v++) before[i][v] = add ? load_channels(to + min(row + i, count - 1) * stride, v) : (vfloat)0.0f;
+        for (int part = 0; part < CHANNEL_VECTORS; part += PART) {
+            const int first = min(part, CHANNEL_VECTORS - PART);
+            vfloat acc[QUERY_TILE][PART];
             #pragma unroll
             for (int i = 0; i < QUERY_TILE; i++)
                 #pragma unroll
-                for (int v = 0; v < CHANNEL_VECTORS; v++)
-                    acc[i][v] = fma((float16)(factor[i * OWNED + key]), keys[key][v], acc[i][v]);
-        #pragma unroll
-        for (int i = 0; i < QUERY_TILE; i++)
+                for (int v = 0; v < PART; v++) acc[i][v] = 0.0f;
+            for (int key = 0; key < own_count; key++)
+                #pragma unroll
+                for (int v = 0; v < PART; v++)
+                    #pragma unroll
+                    for (int i = 0; i < QUERY_TILE; i++) acc[i][v] = fma((vfloat)(factor[i * OWNED + key]), keys[key][first + v], acc[i][v]);
             #pragma unroll
-            for (int v = 0; v < CHANNEL_VECTORS; v++)
-                if (row + i < count) store_channels(before[i][v] + acc[i][v], to + (row + i) * stride, v);
+            for (int i = 0; i < QUERY_TILE; i++)
+                #pragma unroll
+                for (int v = 0; v < PART; v++)
+                    if (row + i < count) store_channels(before[i][first + v] + acc[i][v], to + (row + i) * stride, first + v);
+        }
     }
 }
 
@@ -240,17 +244,17 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
     dk += row * gradient_stride + head * HEAD;
     dv += row * gradient_stride + head * HEAD;
 
-    float rows_a[OTHERS][HEAD], rows_b[OTHERS][HEAD];
+    float rows_a[BLOCK][HEAD], rows_b[BLOCK][HEAD];
     float16 own_a[OWN_TILES][HEAD][VECTORS], own_b[OWN_TILES][HEAD][VECTORS];
-    float16 weight[OTHERS][VECTORS], gradient[OTHERS][GRADIENT_TILES][VECTORS];
+    float16 weight[BLOCK][VECTORS], gradient[GRADIENT_ROWS][GRADIENT_TILES][VECTORS];
     float16 total_a[OWN_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
     query_values minus_lse, minus_lse_rest, minus_delta;
 #if PASS != BACKWARD_QUERIES
     float16 total_b[OWN_TILES][CHANNEL_TILES][CHANNEL_TILE][VECTORS];
 #endif
 #if PASS == BACKWARD_ALL
-    float16 keys[OWNED][CHANNEL_VECTORS];
-    for (int i = 0; i < OTHERS * OWN_TILES * VECTORS; i++) ((float16 *)gradient)[i] = 0.0f; // rows past the last one are read
+    vfloat keys[OWNED][CHANNEL_VECTORS];
+    for (int i = 0; i < GRADIENT_ROWS * OWN_TILES * VECTORS; i++) ((float16 *)gradient)[i] = 0.0f;
 #endif
     for (int own = own_first; own < own_last; own += OWNED) {
         const int own_count = min(OWNED, own_last - own), tiles = (own_count + LANES - 1) / LANES;
@@ -273,8 +277,8 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
             #pragma unroll
             for (int j = 0; j < CHANNEL_VECTORS; j++) keys[i][j] = load_channels(k + (own + i) * stride, j) * (scale * M_LN2_F);
 #endif
-        for (int other = other_first; other < other_last; other += OTHERS) {
-            const int count = min(OTHERS, other_last - other), padded = (count + ROW_TILE - 1) / ROW_TILE * ROW_TILE;
+        for (int other = other_first; other < other_last; other += BLOCK) {
+            const int count = min(BLOCK, other_last - other), padded = (count + ROW_TILE - 1) / ROW_TILE * ROW_TILE;
 #if PASS == BACKWARD_QUERIES
             load_rows(k + other * stride, stride, count, padded, 1.0f, rows_a);
             load_rows(v + other * stride, stride, count, padded, 1.0f, rows_b);

@@ -72,6 +72,19 @@ static void test_killed(void **state)
     assert_same_weights("killed");
 }
 
+// A run with kernel parameters of its own keeps them in its checkpoints: it goes on to the same bits when their file is gone.
+static void test_tuned(void **state)
+{
+    (void)state;
+    cli_expect(0, NULL,
+               "printf 'idm tuning 1\\nlinear cpu: tile_rows=2 tile_vectors=1\\nlinear gpu: tile_rows=16\\n' > own.txt && " TRAIN
+               " tuned --set device.tuning=own.txt && " TRAIN " tuned-half --set device.tuning=own.txt --set train.epochs=1");
+    cli_expect(0, NULL, "cmp own.txt tuned-half/step_0000006/tuning.txt; rm own.txt; test -s tuned-half/step_0000006/tuning.txt");
+    cli_expect(0, NULL,
+               TRAIN " tuned-half --resume && cmp tuned/step_0000012/weights.safetensors tuned-half/step_0000012/weights.safetensors");
+    cli_expect(3, "own.txt", TRAIN " tuned-half --resume --set device.tuning=own.txt");
+}
+
 static void test_less_memory(void **state)
 {
     (void)state;
@@ -283,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_same_again),
         cmocka_unit_test(test_blocks_same),
         cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_tuned),
         cmocka_unit_test(test_less_memory),
         cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_stopped_in_validation),

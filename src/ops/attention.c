@@ -34,14 +34,33 @@ static const tuning_row *tuned(const ops *o, tuned_op op, tensor out, int heads)
     return tuning_find(o, &call);
 }
 
+// The tiles of cl/attention_cpu*.cl.
+typedef struct cpu_shape {
+    int vec, sums;         // of the gradient of q: channels in a register; registers for sums
+    int vectors, row_tile; // float16 vectors and rows of a tile
+    int lane_tiles;        // tiles of own tokens that share rows; an odd number spreads dS over more sets of a cache
+} cpu_shape;
+
+// By the device's registers: 32 of 16 floats (AVX-512), 16 of 8 (AVX2), or at least 16 of 4, so that a float16 takes one, two or four.
+static cpu_shape cpu_shape_of(const ops *o, const tuning_row *row, tuning_parameter lane_tiles)
+{
+    static const cpu_shape wide = {16, 25, 3, 8, 4}, narrow = {8, 12, 1, 6, 9}, narrowest = {4, 12, 1, 2, 9};
+    const unsigned native = context_device(o->ctx)->native_vector;
+    cpu_shape s = native >= 16 ? wide : native >= 8 ? narrow : narrowest;
+    s.vectors = tuning_value(row, TUNE_TILE_VECTORS, s.vectors);
+    s.lane_tiles = tuning_value(row, lane_tiles, s.lane_tiles);
+    return s;
+}
+
 static void attention_cpu(ops *o, const attention_call *a)
 {
-    enum { VECTORS = 3, QUERY_TILES = 4, KEYS = 128 }; // cl/attention_cpu.cl
+    enum { KEYS = 128 };
     const tuning_row *row = tuned(o, TUNED_ATTENTION, a->out, a->heads);
-    const int vectors = tuning_value(row, TUNE_TILE_VECTORS, VECTORS), tiles = tuning_value(row, TUNE_QUERY_TILES, QUERY_TILES);
-    kernel *k = kernel_get(o->ctx, "attention_cpu", "attention_forward", "-DHEAD=%d -DEXACT=%d -DVECTORS=%d -DQUERY_TILES=%d -DKEYS=%d",
-                           a->head_size, o->exact, vectors, tiles, tuning_value(row, TUNE_KEYS, KEYS));
-    launch_attention(o, a, k, 16 * (size_t)(vectors * tiles), 1, 1);
+    const cpu_shape s = cpu_shape_of(o, row, TUNE_QUERY_TILES);
+    kernel *k = kernel_get(o->ctx, "attention_cpu", "attention_forward",
+                           "-DHEAD=%d -DEXACT=%d -DVECTORS=%d -DROW_TILE=%d -DQUERY_TILES=%d -DKEYS=%d", a->head_size, o->exact, s.vectors,
+                           s.row_tile, s.lane_tiles, tuning_value(row, TUNE_KEYS, KEYS));
+    launch_attention(o, a, k, 16 * (size_t)(s.vectors * s.lane_tiles), 1, 1);
 }
 
 static size_t gpu_local_bytes(size_t head_size, size_t lanes, size_t item_rows)
@@ -126,13 +145,14 @@ typedef struct backward_kernel {
 
 static backward_kernel backward_cpu(ops *o, const backward_call *a, backward_pass pass)
 {
-    enum { VECTORS = 3, OWN_TILES = 4, OTHERS = 120 }; // cl/attention_cpu_backward.cl
+    enum { OTHERS = 120 };
     const tuning_row *row = tuned(o, TUNED_ATTENTION_BACKWARD, a->out, a->heads);
-    const int vectors = tuning_value(row, TUNE_TILE_VECTORS, VECTORS), tiles = tuning_value(row, TUNE_OWN, OWN_TILES);
-    kernel *k = kernel_get(o->ctx, "attention_cpu_backward", "attention_backward",
-                           "-DHEAD=%d -DEXACT=%d -DPASS=%d -DVECTORS=%d -DOWN_TILES=%d -DOTHERS=%d", a->head_size, o->exact, (int)pass,
-                           vectors, tiles, tuning_value(row, TUNE_OTHERS, OTHERS));
-    return (backward_kernel){k, 16 * (size_t)(vectors * tiles), 1, 1};
+    const cpu_shape s = cpu_shape_of(o, row, TUNE_OWN);
+    kernel *k =
+        kernel_get(o->ctx, "attention_cpu_backward", "attention_backward",
+                   "-DHEAD=%d -DEXACT=%d -DPASS=%d -DVEC=%d -DVECTORS=%d -DROW_TILE=%d -DSUMS=%d -DOWN_TILES=%d -DOTHERS=%d", a->head_size,
+                   o->exact, (int)pass, s.vec, s.vectors, s.row_tile, s.sums, s.lane_tiles, tuning_value(row, TUNE_OTHERS, OTHERS));
+    return (backward_kernel){k, 16 * (size_t)(s.vectors * s.lane_tiles), 1, 1};
 }
 
 // Block sizes of cl/attention_gpu_backward.cl.

@@ -56,12 +56,16 @@ static const candidate_axis gradient_narrow[] = {AXIS(narrow_tiles), AXIS(gradie
 static const candidate_setting attention_vectors[] = {ONE(TILE_VECTORS, 2), ONE(TILE_VECTORS, 1)};
 static const candidate_setting query_tiles[] = {ONE(QUERY_TILES, 2), ONE(QUERY_TILES, 8), ONE(QUERY_TILES, 1)};
 static const candidate_setting keys[] = {ONE(KEYS, 64), ONE(KEYS, 256), ONE(KEYS, 96), ONE(KEYS, 192)};
-static const candidate_axis attention_cpu[] = {AXIS(keys), AXIS(query_tiles), AXIS(attention_vectors)};
+static const candidate_setting narrow_query_tiles[] = {ONE(QUERY_TILES, 6), ONE(QUERY_TILES, 12), ONE(QUERY_TILES, 16), ONE(QUERY_TILES, 24)};
+static const candidate_axis attention_wide[] = {AXIS(keys), AXIS(query_tiles), AXIS(attention_vectors)};
+static const candidate_axis attention_narrow[] = {AXIS(keys), AXIS(narrow_query_tiles)};
 
-// tiles of owned tokens; other tokens in a block, a multiple of every row tile (8, 12, 6, 5, 4, 3)
+// tiles of owned tokens; other tokens in a block
 static const candidate_setting own_tiles[] = {ONE(OWN, 2), ONE(OWN, 6), ONE(OWN, 8), ONE(OWN, 3)};
-static const candidate_setting others[] = {ONE(OTHERS, 240)};
-static const candidate_axis backward_cpu[] = {AXIS(own_tiles), AXIS(others), AXIS(attention_vectors)};
+static const candidate_setting narrow_own_tiles[] = {ONE(OWN, 6), ONE(OWN, 12), ONE(OWN, 16)};
+static const candidate_setting others[] = {ONE(OTHERS, 240), ONE(OTHERS, 60)};
+static const candidate_axis backward_wide[] = {AXIS(own_tiles), AXIS(others), AXIS(attention_vectors)};
+static const candidate_axis backward_narrow[] = {AXIS(narrow_own_tiles), AXIS(others)};
 
 // ---- GPUs. Tiles of a work-group and rows of an item.
 static const candidate_setting gpu_tiles[] = {
@@ -95,9 +99,9 @@ static size_t cpu_axes(tuned_op op, bool wide, const candidate_axis **axes)
     case TUNED_LINEAR_WEIGHT_GRADIENT:
         return wide ? AXES(gradient_wide) : AXES(gradient_narrow);
     case TUNED_ATTENTION:
-        return AXES(attention_cpu);
+        return wide ? AXES(attention_wide) : AXES(attention_narrow);
     case TUNED_ATTENTION_BACKWARD:
-        return AXES(backward_cpu);
+        return wide ? AXES(backward_wide) : AXES(backward_narrow);
     default:
         return 0;
     }
