@@ -37,6 +37,8 @@ struct kernel {
     double seconds, longest;
     cost total;   // of real launches
     cost counted; // of all, dry ones too, since context_reset_cost
+    planned_launch *planned; // of dry ones since context_reset_cost, those alike once
+    size_t planned_count, planned_room;
     kernel *next;
 };
 
