@@ -77,7 +77,8 @@ static double unit_cycles(const roofline_device *d, const modelled_launch *l, co
 
 static double execution_seconds(const roofline_device *d, const modelled_launch *l, const doubts *doubt, bottleneck *bound)
 {
-    const double fit = floor(l->report.resident * d->items_most / l->report.items + 0.01), resident = fmax(fit, 1);
+    static const double WHOLE_PERCENT = 0.0099; // reports leave out what is below
+    const double resident = fmax(floor((l->report.resident + WHOLE_PERCENT) * d->items_most / l->report.items), 1);
     const group_cycles g = cycles_of(d, l, doubt);
     const double waves = floor(l->groups / (resident * d->units)), rest = l->groups - waves * resident * d->units;
     bool waiting = false, last_waiting = false;
@@ -102,7 +103,7 @@ static double launch_seconds(const roofline_device *d, const modelled_launch *l,
 {
     bottleneck by_memory;
     const double items = l->groups * fmax(l->report.items, 1);
-    const bool product = l->products > 0 && l->report.items > 0;
+    const bool product = l->products > 0 && l->report.resident > 0;
     double seconds = memory_seconds(d, l->bytes, items, doubt, &by_memory);
     *bound = by_memory;
     if (product) {
@@ -157,7 +158,7 @@ static void add_launch(void *user, const planned_launch *planned)
                          .bytes = planned->each.bytes};
     const bool found = kernel_report_find(planned->file, planned->name, planned->options, v->device->target, &l.report);
     const double items = (double)w->local[0] * (double)w->local[1] * (double)w->local[2];
-    if (found) l.report.items = (int)items;
+    l.report.items = (int)items;
     prediction p = prediction_of_launch(v->device, &l);
     if (!found && planned->each.flops > FLOPS_OF_PRODUCT * planned->each.bytes) p.unreported = p.seconds;
     if (found && !(l.report.resident > 0)) p.unreported = p.seconds;

@@ -36,7 +36,8 @@ typedef struct prediction {
     double inexact;              // of those that a report of other options stands for
 } prediction;
 
-// A kernel as the model sees it: `products` multiply-adds in all, padding counted, of `groups` groups; bytes that move at least.
+// A launch as the model sees it: `products` multiply-adds in all, padding counted, of `groups` groups; bytes that move at least. Where
+// report.resident is 0 only its items are known.
 typedef struct modelled_launch {
     double groups, products, bytes;
     kernel_report report;

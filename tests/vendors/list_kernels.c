@@ -240,8 +240,9 @@ static size_t candidate_rows(const device_info *d, size_t round, tuning_row rows
             if (which < axes[i].count) row = candidates_apply(&row, &axes[i].settings[which]);
             left /= settings;
         }
-        // of a group's tile, 8 rows an item spill on Intel's (src/ops/conv_gpu.c)
-        const bool crowded = strstr(d->vendor, "Intel") && op <= TUNED_LINEAR_WEIGHT_GRADIENT && tuning_value(&row, TUNE_ITEM_ROWS, 0) > 4;
+        // what spills on Intel's (src/ops/conv_gpu.c, attention.c): 8 rows an item of a product, 4 tokens of attention's backward pass
+        const int most = op <= TUNED_LINEAR_WEIGHT_GRADIENT ? 4 : op == TUNED_ATTENTION_BACKWARD ? 2 : INT32_MAX;
+        const bool crowded = strstr(d->vendor, "Intel") && tuning_value(&row, TUNE_ITEM_ROWS, 0) > most;
         if (axis_count && !left) {
             listed++;
             if (!crowded) rows[(*count_of)++] = row;

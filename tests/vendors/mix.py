@@ -7,7 +7,7 @@ branches, where the compiler can move loads together. That other items fill the 
 """
 import re
 
-LIMIT = 40000
+LIMIT = 15000
 DIVISION = 8  # instructions of a float division
 MASK = {16: 0xFFFF, 32: 0xFFFFFFFF, 64: 0xFFFFFFFFFFFFFFFF}
 FIELDS = ("products", "matrix", "other", "special", "local_bytes", "global_bytes", "rounds", "waits", "barriers")
