@@ -127,17 +127,22 @@ static void test_planned(void **state)
     const cJSON *row;
     cJSON_ArrayForEach(row, member(report, "ops"))
     {
-        const double least = fmax(json_number(row, "flops") / 35.6e12, json_number(row, "bytes") / 936e9);
-        assert_true(fabs(json_number(row, "seconds") / least - 1) < 1e-6);
+        const double least = fmax(json_number(row, "flops") / 35.6e12, json_number(row, "bytes") / 936e9),
+                     seconds = json_number(row, "seconds");
+        assert_true(seconds > least && fabs(json_number(row, "percent_of_peak") * seconds / (100 * least) - 1) < 1e-6);
+        assert_true(json_number(row, "least") <= seconds && seconds <= json_number(row, "most"));
+        assert_true(cJSON_IsTrue(member(row, "predicted")));
     }
     assert_int_equal(cJSON_GetArraySize(member(report, "network")), 2);
     cJSON_ArrayForEach(row, member(report, "network"))
     {
         assert_true(json_number(row, "model_flops_utilisation") <= 1);
         assert_true(json_number(row, "seconds") > 0.1);
+        assert_true(cJSON_IsTrue(member(row, "predicted")) && json_number(row, "least") < json_number(row, "most"));
     }
     cJSON_Delete(report);
     cli_expect(0, NULL, "\"$IDM\" bench --for a100-40 --only ops --compare card.json");
+    assert_non_null(strstr(cli_out, "predictions, not measured"));
     assert_non_null(strstr(cli_out, "conv3x3, 128x128, 320 -> 320"));
     assert_non_null(strstr(cli_out, "attention, 16384 tokens, 8 heads of 40"));
 }

@@ -286,6 +286,9 @@ static void test_plan(void **state)
     assert_true(json_number(plan, "forward_equivalents") <= 3.4 && json_number(plan, "peak_bytes") <= 22 * 1073741824.0);
     cJSON_Delete(plan);
     cli_expect(0, NULL, "OCL_ICD_VENDORS=/nowhere \"$IDM\" plan");
+    assert_null(strstr(cli_out, "prediction"));
+    cli_expect(0, NULL, "OCL_ICD_VENDORS=/nowhere \"$IDM\" plan --for mi210");
+    assert_non_null(strstr(cli_out, "prediction, not measured"));
     cli_expect(2, "rtx3090", "\"$IDM\" plan --for rtx3099");
 }
 

@@ -11,6 +11,7 @@
 #include "ops_fixture.h"
 #include "tune/candidates.h"
 #include "tune/journal.h"
+#include "tune/roofline.h"
 #include "tune/trial.h"
 #include "tune/tuning_choose.h"
 #include <stdio.h>
@@ -286,7 +287,19 @@ static void test_carried(void **state)
         if (tuning_file_parse(s->name, s->text, &f) != IDM_OK) fail_msg("%s", idm_message());
         assert_true((f.architecture[0] != 0) + (f.vendor[0] != 0) + (f.device_class[0] != 0) == 1);
         assert_true(f.t.count > 0);
+        assert_true(f.predicted); // until someone measures
         tuning_file_free(&f);
+    }
+    static const char *const with_table[] = {"rtx3090", "a100-40", "a100-80", "h100", "rx7900xtx", "mi210", "a770", "iris-xe"};
+    for (size_t i = 0; i < sizeof with_table / sizeof *with_table; i++) {
+        const roofline_device *named;
+        tuning_choice c;
+        assert_int_equal(roofline_find(with_table[i], &named), IDM_OK);
+        const device_info d = roofline_describe(named);
+        c = (tuning_choice){0};
+        assert_int_equal(tuning_choose_carried(embedded_tunings, &d, &c), IDM_OK);
+        assert_int_equal(c.origin, TUNING_ARCHITECTURE);
+        tuning_choice_free(&c);
     }
 }
 

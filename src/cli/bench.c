@@ -97,6 +97,7 @@ static idm_status run_parts(benchmark *b, ops *o, bench_settings *s)
     s->deadline = wanted(b, "network") ? now + 0.5 * (b->deadline - now) : b->deadline;
     s->flops = b->ceilings.flops;
     s->bandwidth = b->ceilings.bandwidth;
+    s->predicted = b->planned;
     cJSON_AddArrayToObject(b->report, "ops");
     IDM_TRY(bench_ops(o, s, bench_report_op, b));
     return b->measured > 0 ? IDM_OK : status_fail(IDM_FAILED, "no operation could be measured: give more --seconds, or a smaller --size");
@@ -122,7 +123,8 @@ static idm_status run_operations(benchmark *b, bench_settings *s, const tuning *
 static void report_speed(benchmark *b, idm_session *session, const speed *result, idm_status status)
 {
     context *ctx = session_context(session);
-    bench_report_network(b, result, status == IDM_OK ? NULL : idm_message(), b->planned ? roofline_seconds(ctx, b->planned) : NAN);
+    const prediction predicted = b->planned ? prediction_of_context(ctx, b->planned) : (prediction){0};
+    bench_report_network(b, result, status == IDM_OK ? NULL : idm_message(), &predicted);
     if (status != IDM_OK) context_clear_error(ctx);
 }
 
@@ -231,7 +233,9 @@ static const cli_option bench_options[] = {
     {"seconds", 0, "S", "about how long to measure in all (default 120); what is slow gets fewer runs, the last may get none"},
     {"out", 'o', "FILE.json", "keep the figures"},
     {"compare", 0, "FILE.json", "set the figures beside those of an earlier --out"},
-    {"for", 0, "GPU", "measure nothing, say what peak rates allow: rtx3090, a100-40, a100-80, h100, rx7900xtx, mi210, a770"},
+    {"for", 0, "GPU",
+     "measure nothing, predict for a GPU that is not here: rtx3090, rtx3060, rtx4090, rtx4060ti,\n"
+     "                     a100-40, a100-80, h100, rx7900xtx, mi210, a770, iris-xe"},
     {0},
 };
 
@@ -247,7 +251,8 @@ const cli_command bench_command = {
         "100 % is possible. Operations run in float32, the iteration as\n"
         "train.precision and memory.* say. First the kernels are checked. --compare refuses figures of another workload version; with "
         "OTHER.json\n"
-        "nothing is measured, and the two files are compared.",
+        "nothing is measured, and the two files are compared. --for gives predictions, from what the GPU's compiler reports of each\n"
+        "kernel, with a range and with what bounds it; % is of the time that the data sheet allows.",
     .most = 1,
     .options = bench_options,
     .run = run,

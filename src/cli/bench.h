@@ -11,7 +11,7 @@
 typedef struct benchmark {
     const cli_call *call;
     device_info device;
-    const roofline_device *planned; // --for: nothing is measured, times are what its peak rates allow
+    const roofline_device *planned; // --for: nothing is measured, times are predictions for it
     int side, batch;
     double deadline, seconds; // of clock_seconds; for all
     ceilings ceilings;        // measured, or the planned device's peaks
@@ -23,8 +23,8 @@ typedef struct benchmark {
 idm_status bench_report_begin(benchmark *b, const ops *o, const bench_settings *settings);
 void bench_report_ceilings(benchmark *b);
 void bench_report_op(void *user, const bench_row *row); // a bench_visitor; user: the benchmark
-// failure: why there is no figure, or null.
-void bench_report_network(benchmark *b, const speed *row, const char *failure, double planned_seconds);
+// failure: why there is no figure, or null. predicted: where nothing is measured.
+void bench_report_network(benchmark *b, const speed *row, const char *failure, const prediction *predicted);
 
 // bench_compare.c. Reads a report that --out kept. IDM_BAD_INPUT: it is none, or of another workload version.
 idm_status bench_compare_load(const char *path, cJSON **report);

@@ -104,23 +104,37 @@ static double least_seconds(const ceilings *c, double flops, double bytes)
     return fmax(flops / c->flops, bytes / c->bandwidth);
 }
 
+static void add_prediction(cJSON *object, const prediction *p)
+{
+    cJSON_AddBoolToObject(object, "predicted", true);
+    cJSON_AddNumberToObject(object, "least", p->least);
+    cJSON_AddNumberToObject(object, "most", p->most);
+}
+
+// What bounds a row.
+static const char *bound_of(const benchmark *b, const bench_row *row, bool computing)
+{
+    return b->planned ? bottleneck_names[prediction_bottleneck(&row->predicted)] : computing ? "arithmetic" : "memory";
+}
+
 static void print_op(const benchmark *b, const bench_row *row, double seconds, double percent, bool computing)
 {
     char spread[32] = "", part[32] = "";
+    if (b->measured + b->failed == 1 && b->planned)
+        puts("predictions, not measured: ms, from least to most; % of the time that the data sheet allows");
     if (b->measured + b->failed == 1)
-        printf("%-26s %-8s %-28s %10s %7s %9s %8s %6s  %s\n", "operation", "variant", "shape", "ms", "spread", "GFLOP/s", "GB/s", "%",
-               "bound by");
+        printf("%-26s %-8s %-28s %10s %*s %9s %8s %6s  %s\n", "operation", "variant", "shape", "ms", b->planned ? 17 : 7,
+               b->planned ? "range" : "spread", "GFLOP/s", "GB/s", "%", "bound by");
     printf("%-26s %-8s %-28s ", row->name, row->variant, row->shape);
     if (row->failure) {
         puts(row->failure);
         return;
     }
-    if (!b->planned) {
-        (void)snprintf(spread, sizeof spread, "%.0f%%", 100 * (row->time.high - row->time.low) / seconds);
-        (void)snprintf(part, sizeof part, "%.0f", percent);
-    }
-    printf("%10.3f %7s %9.1f %8.1f %6s  %s\n", 1e3 * seconds, spread, 1e-9 * row->flops / seconds, 1e-9 * row->bytes / seconds, part,
-           computing ? "arithmetic" : "memory");
+    if (b->planned) (void)snprintf(spread, sizeof spread, "%.3f to %.3f", 1e3 * row->predicted.least, 1e3 * row->predicted.most);
+    else (void)snprintf(spread, sizeof spread, "%.0f%%", 100 * (row->time.high - row->time.low) / seconds);
+    (void)snprintf(part, sizeof part, "%.0f", percent);
+    printf("%10.3f %*s %9.1f %8.1f %6s  %s\n", 1e3 * seconds, b->planned ? 17 : 7, spread, 1e-9 * row->flops / seconds,
+           1e-9 * row->bytes / seconds, part, bound_of(b, row, computing));
 }
 
 void bench_report_op(void *user, const bench_row *row)
@@ -129,7 +143,7 @@ void bench_report_op(void *user, const bench_row *row)
     cJSON *list = cJSON_GetObjectItem(b->report, "ops"), *object = cJSON_CreateObject();
     const double least = least_seconds(&b->ceilings, row->flops, row->bytes);
     const bool computing = row->flops / b->ceilings.flops >= row->bytes / b->ceilings.bandwidth;
-    const double seconds = b->planned ? least : row->time.seconds;
+    const double seconds = b->planned ? row->predicted.seconds : row->time.seconds;
     b->failed += row->failure != NULL;
     b->measured += row->failure == NULL;
     cJSON_AddStringToObject(object, "name", row->name);
@@ -137,12 +151,13 @@ void bench_report_op(void *user, const bench_row *row)
     cJSON_AddStringToObject(object, "shape", row->shape);
     if (!row->failure) {
         cJSON_AddNumberToObject(object, "seconds", seconds);
-        add_spread(object, &row->time);
+        if (b->planned) add_prediction(object, &row->predicted);
+        else add_spread(object, &row->time);
         cJSON_AddNumberToObject(object, "gflops", 1e-9 * row->flops / seconds);
         cJSON_AddNumberToObject(object, "gbytes_per_second", 1e-9 * row->bytes / seconds);
         cJSON_AddNumberToObject(object, "percent_of_peak", 100 * least / seconds);
     } else cJSON_AddStringToObject(object, "failure", row->failure);
-    cJSON_AddStringToObject(object, "bound", computing ? "arithmetic" : "memory");
+    cJSON_AddStringToObject(object, "bound", bound_of(b, row, computing));
     cJSON_AddNumberToObject(object, "flops", row->flops);
     cJSON_AddNumberToObject(object, "bytes", row->bytes);
     cJSON_AddItemToArray(list, object);
@@ -153,10 +168,13 @@ void bench_report_op(void *user, const bench_row *row)
 
 // ---- the network
 
-static void print_speed(const speed *row, double seconds, double utilisation)
+static void print_speed(const speed *row, const prediction *predicted, double seconds, double utilisation)
 {
     printf("%-8s %dx%d, batch %d: %.3f s, %.3g images/s, %.0f GFLOP/s, model FLOPs utilisation %.0f%%", row->mode, row->height, row->width,
            row->batch, seconds, row->batch / seconds, 1e-9 * row->flops / seconds, 100 * utilisation);
+    if (predicted)
+        printf(" (a prediction: %.3f to %.3f s, mostly bound by %s)", predicted->least, predicted->most,
+               bottleneck_names[prediction_bottleneck(predicted)]);
     if (row->time.samples) printf(" (%d runs, %.3f to %.3f s)", row->time.samples, row->time.least, row->time.most);
     if (isfinite(row->joules)) printf(", %.1f J", row->joules);
     if (*row->plan) printf("; %s", row->plan);
@@ -176,10 +194,10 @@ static void add_speed(cJSON *object, const speed *row, double seconds, double ut
     if (*row->plan) cJSON_AddStringToObject(object, "plan", row->plan);
 }
 
-void bench_report_network(benchmark *b, const speed *row, const char *failure, double planned_seconds)
+void bench_report_network(benchmark *b, const speed *row, const char *failure, const prediction *predicted)
 {
     cJSON *object = cJSON_CreateObject();
-    const double seconds = b->planned ? planned_seconds : row->time.seconds;
+    const double seconds = b->planned ? predicted->seconds : row->time.seconds;
     const double utilisation = row->model_flops / seconds / b->ceilings.flops;
     b->failed += failure != NULL;
     b->measured += failure == NULL;
@@ -189,8 +207,12 @@ void bench_report_network(benchmark *b, const speed *row, const char *failure, d
     cJSON_AddNumberToObject(object, "batch", row->batch);
     if (failure) cJSON_AddStringToObject(object, "failure", failure);
     else add_speed(object, row, seconds, utilisation);
+    if (b->planned && !failure) {
+        add_prediction(object, predicted);
+        cJSON_AddStringToObject(object, "bound", bottleneck_names[prediction_bottleneck(predicted)]);
+    }
     cJSON_AddItemToArray(cJSON_GetObjectItem(b->report, "network"), object);
     if (failure) cli_warn("%s at %dx%d, batch %d: %s", row->mode, row->height, row->width, row->batch, failure);
-    else if (!b->call->json) print_speed(row, seconds, utilisation);
+    else if (!b->call->json) print_speed(row, b->planned ? predicted : NULL, seconds, utilisation);
     (void)fflush(stdout);
 }

@@ -6,14 +6,15 @@
 
 static const char *const types[] = {[DEVICE_CPU] = "cpu", [DEVICE_GPU] = "gpu", [DEVICE_OTHER] = "other"};
 
-// "yes": by `idm tune` here; "table": the program carries one that fits; else "no".
+// "yes": by `idm tune` here; "table": the program carries one that fits, "predicted": one that nobody has measured; else "no".
 static const char *tuned(const device_info *d)
 {
     tuning_choice c;
     const bool chosen = tuning_choose("auto", d, &c) == IDM_OK;
     const tuning_origin origin = chosen ? c.origin : TUNING_NONE;
+    const bool predicted = chosen && c.file.predicted;
     if (chosen) tuning_choice_free(&c);
-    return origin == TUNING_DEVICE ? "yes" : origin == TUNING_NONE ? "no" : "table";
+    return origin == TUNING_DEVICE ? "yes" : origin == TUNING_NONE ? "no" : predicted ? "predicted" : "table";
 }
 
 static idm_status print_json(const device_info *list, size_t count)
@@ -42,13 +43,13 @@ static idm_status print_json(const device_info *list, size_t count)
 
 static void print_table(const device_info *list, size_t count)
 {
-    printf("%-6s %-5s %10s %10s %10s %5s %5s %4s %9s %5s  %s\n", "index", "type", "memory", "largest", "local", "group", "units", "fp16",
+    printf("%-6s %-5s %10s %10s %10s %5s %5s %4s %9s %9s  %s\n", "index", "type", "memory", "largest", "local", "group", "units", "fp16",
            "subgroups", "tuned", "name [platform, driver]");
     for (size_t i = 0; i < count; i++) {
         const device_info *d = &list[i];
         char index[32], memory[32], largest[32], local[32];
         (void)snprintf(index, sizeof index, "%d:%d", d->platform, d->index);
-        printf("%-6s %-5s %10s %10s %10s %5zu %5u %4s %9s %5s  %s [%s, %s]\n", index, types[d->type],
+        printf("%-6s %-5s %10s %10s %10s %5zu %5u %4s %9s %9s  %s [%s, %s]\n", index, types[d->type],
                cli_bytes_text(memory, (double)d->global_memory), cli_bytes_text(largest, (double)d->max_allocation),
                cli_bytes_text(local, (double)d->local_memory), d->max_work_group, d->compute_units, d->fp16 ? "yes" : "no",
                d->subgroups ? "yes" : "no", tuned(d), d->name, d->platform_name, d->driver);
@@ -79,7 +80,8 @@ const cli_command devices_command = {
     .description =
         "A row per device of every OpenCL platform: its memory, the largest single allocation, local memory per work-group, the\n"
         "largest work-group, compute units, half precision, sub-groups, whether kernel parameters were searched for it (yes: by idm tune\n"
-        "here; table: the program carries some that fit), driver. The last line says which one the configuration\n"
+        "here; table: the program carries some that fit; predicted: some that a model chose and nobody has measured), driver. The last "
+        "line says which one the configuration\n"
         "chooses. Platforms without devices are left out.",
     .run = devices_run,
 };

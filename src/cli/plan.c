@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 #include "core/files.h"
 #include "train/train.h"
-#include "tune/roofline.h"
+#include "tune/prediction.h"
 #include <string.h>
 
 static const char *const pool_names[POOL_COUNT] = {
@@ -17,16 +17,16 @@ typedef struct planning {
     trainer *trainer;
     roofline_device here;
     bool here_known;
+    const roofline_device *named; // by --for, or null
 } planning;
 
 // The device to plan for: the one named by --for, else the configured one if it is here, else a common card.
 static idm_status choose_device(planning *p, device_info *device)
 {
     const char *name = cli_value(p->call, "for");
-    const roofline_device *named;
     if (name) {
-        IDM_TRY(roofline_find(name, &named));
-        *device = roofline_describe(named);
+        IDM_TRY(roofline_find(name, &p->named));
+        *device = roofline_describe(p->named);
     } else if (device_choose(p->call->config.device.device, device) != IDM_OK) {
         cli_note(p->call, "no OpenCL device here (%s): planned for an %s", idm_message(), roofline_devices[0].name);
         *device = roofline_describe(&roofline_devices[0]);
@@ -56,6 +56,42 @@ static void add_estimate(cJSON *list, const char *device, double seconds)
     cJSON_AddItemToArray(list, row);
 }
 
+static void add_prediction(cJSON *object, const planning *p)
+{
+    const prediction t = prediction_of_context(session_context(p->session), p->named);
+    cJSON *row = cJSON_AddObjectToObject(object, "prediction");
+    cJSON_AddStringToObject(row, "device", p->named->name);
+    cJSON_AddNumberToObject(row, "seconds", t.seconds);
+    cJSON_AddNumberToObject(row, "least", t.least);
+    cJSON_AddNumberToObject(row, "most", t.most);
+    cJSON_AddNumberToObject(row, "unreported", t.unreported);
+    cJSON_AddNumberToObject(row, "inexact", t.inexact);
+    cJSON_AddStringToObject(row, "bottleneck", bottleneck_names[prediction_bottleneck(&t)]);
+    cJSON *by = cJSON_AddObjectToObject(row, "by");
+    for (int i = 0; i < BOTTLENECKS; i++) cJSON_AddNumberToObject(by, bottleneck_names[i], t.by[i]);
+}
+
+static void print_prediction(const planning *p)
+{
+    const prediction t = prediction_of_context(session_context(p->session), p->named);
+    char time[32], least[32], most[32];
+    printf("prediction, not measured (bench/VENDORS.md says how it is made, and how far off it was elsewhere):\n");
+    printf("  %-18s %s an iteration, from %s to %s\n  bound by", p->named->name, cli_time_text(time, t.seconds),
+           cli_time_text(least, t.least), cli_time_text(most, t.most));
+    bool shown[BOTTLENECKS] = {false};
+    for (int rank = 0; rank < BOTTLENECKS; rank++) {
+        int best = -1;
+        for (int i = 0; i < BOTTLENECKS; i++)
+            if (!shown[i] && (best < 0 || t.by[i] > t.by[best])) best = i;
+        shown[best] = true;
+        const double percent = 100 * t.by[best] / t.seconds;
+        if (percent >= 0.5) printf("%s %s %.0f%%", rank ? "," : "", bottleneck_names[best], percent);
+    }
+    puts("");
+    if (t.unreported > 0.02 * t.seconds)
+        printf("  %.0f%% of it are kernels that no compiler's report describes\n", 100 * t.unreported / t.seconds);
+}
+
 static idm_status print_json(const planning *p)
 {
     const training_plan *plan = trainer_plan(p->trainer);
@@ -74,6 +110,7 @@ static idm_status print_json(const planning *p)
     cJSON *estimates = cJSON_AddArrayToObject(object, "estimate");
     if (p->here_known) add_estimate(estimates, p->here.name, seconds_on(p, &p->here));
     for (const roofline_device *d = roofline_devices; d->name; d++) add_estimate(estimates, d->name, seconds_on(p, d));
+    if (p->named) add_prediction(object, p);
     return cli_print_json(object);
 }
 
@@ -94,6 +131,8 @@ static void print_text(const planning *p)
     if (p->here_known) printf("  %-18.40s %s an iteration\n", p->here.name, cli_time_text(time, seconds_on(p, &p->here)));
     for (const roofline_device *d = roofline_devices; d->name; d++)
         printf("  %-18s %s an iteration\n", d->name, cli_time_text(time, seconds_on(p, d)));
+    if (p->named) print_prediction(p);
+    else puts("`idm plan --for GPU` also predicts what one of these GPUs will take");
 }
 
 static idm_status run_planned(planning *p)
@@ -123,7 +162,9 @@ static idm_status plan_run(const cli_call *call)
 }
 
 static const cli_option plan_options[] = {
-    {"for", 0, "GPU", "plan for a GPU that is not here: rtx3090, a100-40, a100-80, h100, rx7900xtx, mi210, a770"},
+    {"for", 0, "GPU",
+     "plan for a GPU that is not here, and predict its time: rtx3090, rtx3060, rtx4090, rtx4060ti,\n"
+     "                     a100-40, a100-80, h100, rx7900xtx, mi210, a770, iris-xe"},
     {0},
 };
 
@@ -134,7 +175,8 @@ const cli_command plan_command = {
     .description =
         "Goes through one training iteration without computing: exact peak of device memory by pool, FLOPs and bytes, the chosen\n"
         "micro-batch and recompute mode, and the least time that peak rates allow on this device and on known GPUs. Needs no\n"
-        "device.",
+        "device. With --for also a prediction of the time, from what the GPU's compiler reports of each kernel: with a range, and with\n"
+        "what the kernels wait for. Nothing of it was measured on that GPU.",
     .options = plan_options,
     .run = plan_run,
 };

@@ -233,7 +233,8 @@ bool session_tuning_note(const idm_session *s, char *out, size_t size)
     if (!tunable || strcmp(s->config.device.tuning, "none") == 0) return false;
     if (t->origin == TUNING_NONE) (void)snprintf(out, size, "untuned on this device: %s", reason);
     else if (t->origin >= TUNING_ARCHITECTURE)
-        (void)snprintf(out, size, "untuned on this device, with the table for %s: %s", t->name, reason);
+        (void)snprintf(out, size, "untuned on this device, with %s for %s: %s", t->file.predicted ? "untuned predictions" : "the table",
+                       t->name, reason);
     else if (t->note[0]) (void)snprintf(out, size, "%s", t->note);
     else return false;
     return true;

@@ -35,8 +35,10 @@ struct kernel {
     double seconds_per_unit; // measured, per unit of launch.c's work estimate; 0: not yet
     long launches;
     double seconds, longest;
-    cost total;   // of real launches
-    cost counted; // of all, dry ones too, since context_reset_cost
+    cost total;              // of real launches
+    cost counted;            // of all, dry ones too, since context_reset_cost
+    planned_launch *planned; // of dry ones since context_reset_cost, those alike once
+    size_t planned_count, planned_room;
     kernel *next;
 };
 

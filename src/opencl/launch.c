@@ -62,6 +62,7 @@ void kernel_free_all(context *ctx)
         free(k->file);
         free(k->name);
         free(k->options);
+        free(k->planned);
         free(k);
     }
     ctx->kernels = NULL;
@@ -220,12 +221,48 @@ static bool launch_box(context *ctx, kernel *k, const work *w, const size_t star
     return ctx->status == IDM_OK;
 }
 
+static bool same_launch(const planned_launch *l, const work *w, const cost *c)
+{
+    for (int d = 0; d < 3; d++)
+        if (l->w.groups[d] != w->groups[d] || l->w.local[d] != w->local[d]) return false;
+    return l->each.flops == c->flops && l->each.bytes == c->bytes && l->w.padding == w->padding;
+}
+
+static void note_planned(context *ctx, kernel *k, const work *w, const cost *c, const argument *arguments, size_t count)
+{
+    for (size_t i = 0; i < k->planned_count; i++)
+        if (same_launch(&k->planned[i], w, c)) {
+            k->planned[i].count++;
+            return;
+        }
+    if (k->planned_count == k->planned_room) {
+        const size_t room = 2 * k->planned_room + 4;
+        planned_launch *grown = realloc(k->planned, room * sizeof *grown);
+        if (!grown) {
+            context_fail(ctx, IDM_FAILED, "out of memory");
+            return;
+        }
+        k->planned = grown;
+        k->planned_room = room;
+    }
+    planned_launch *l = &k->planned[k->planned_count++];
+    *l = (planned_launch){.file = k->file, .name = k->name, .options = k->options, .w = *w, .each = *c, .count = 1};
+    for (size_t i = 0; i < count; i++)
+        if (arguments[i].kind == ARGUMENT_INT && l->number_count < PLANNED_NUMBERS) l->numbers[l->number_count++] = arguments[i].i;
+}
+
+void planned_visit(const context *ctx, planned_visitor *visit, void *user)
+{
+    for (const kernel *k = ctx->kernels; k; k = k->next)
+        for (size_t i = 0; i < k->planned_count; i++) visit(user, &k->planned[i]);
+}
+
 void launch(context *ctx, kernel *k, work w, cost c, const argument *arguments, size_t count)
 {
     if (!k || ctx->status != IDM_OK) return;
     size_t groups[3];
     for (int d = 0; d < 3; d++) {
-        groups[d] = w.groups[d] ? w.groups[d] : 1;
+        groups[d] = w.groups[d] = w.groups[d] ? w.groups[d] : 1;
         if (!w.local[d]) w.local[d] = 1;
         k->local[d] = w.local[d];
     }
@@ -233,7 +270,11 @@ void launch(context *ctx, kernel *k, work w, cost c, const argument *arguments, 
     ctx->total.bytes += c.bytes;
     k->counted.flops += c.flops;
     k->counted.bytes += c.bytes;
-    if (ctx->dry || !kernel_build(ctx, k) || !set_arguments(ctx, k, arguments, count)) return;
+    if (ctx->dry) {
+        note_planned(ctx, k, &w, &c, arguments, count);
+        return;
+    }
+    if (!kernel_build(ctx, k) || !set_arguments(ctx, k, arguments, count)) return;
     k->total.flops += c.flops;
     k->total.bytes += c.bytes;
     k->launches++;
@@ -251,7 +292,10 @@ cost context_cost(const context *ctx)
 void context_reset_cost(context *ctx)
 {
     ctx->total = (cost){0, 0};
-    for (kernel *k = ctx->kernels; k; k = k->next) k->counted = (cost){0, 0};
+    for (kernel *k = ctx->kernels; k; k = k->next) {
+        k->counted = (cost){0, 0};
+        k->planned_count = 0;
+    }
 }
 
 void context_cost_visit(const context *ctx, context_cost_visitor *visit, void *user)

@@ -19,6 +19,7 @@ kernel *kernel_get(context *ctx, const char *file, const char *name, const char 
 
 typedef struct work {
     size_t groups[3], local[3]; // work-groups and items per group; 0 counts as 1
+    double padding;             // operations done for each that counts, where tiles stick out of the result; 0 counts as 1
 } work;
 
 typedef struct argument {
@@ -50,6 +51,18 @@ void launch(context *ctx, kernel *k, work w, cost c, const argument *arguments, 
 // Dry or not, every (file, kernel, options, items per group) asked for so far; for the compile gate.
 typedef void kernel_visitor(void *user, const char *file, const char *name, const char *options, const size_t local[3]);
 void kernel_visit(context *ctx, kernel_visitor *visit, void *user);
+
+// Launches alike in a dry run, since context_reset_cost: how many, what each is, what each costs; the whole-number arguments of the first.
+enum { PLANNED_NUMBERS = 24 };
+typedef struct planned_launch {
+    const char *file, *name, *options;
+    work w;
+    cost each;
+    long count;
+    int numbers[PLANNED_NUMBERS], number_count;
+} planned_launch;
+typedef void planned_visitor(void *user, const planned_launch *l);
+void planned_visit(const context *ctx, planned_visitor *visit, void *user);
 
 // The text of cl/FILE.cl with its includes in place. The caller's to free().
 idm_status program_source(const char *file, char **text);

@@ -24,6 +24,11 @@ bool gpu_tile_fits(const gpu_tile *t, const device_info *device)
     return t->item_rows <= item_rows_most && gpu_tile_items(t) <= device->max_work_group && tile_local_bytes(t) <= device->local_memory;
 }
 
+double gpu_tile_padding(const gpu_tile *t, size_t rows, size_t outputs)
+{
+    return tile_padding(rows, (size_t)t->rows) * tile_padding(outputs, (size_t)t->outputs);
+}
+
 // The part of the device's work that is useful: the rest is padding at y's edges, and units idle in the last wave of groups.
 static double tile_use(const gpu_tile *t, size_t pixels, size_t out, size_t items_at_once)
 {
@@ -91,7 +96,8 @@ void conv_gpu(ops *o, const conv_call *call)
                    w->taps, t.rows, t.outputs, t.item_rows, in_vec, out_vec, twice ? 2 : 1);
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div(out, (size_t)t.outputs), ceil_div(pixels, (size_t)t.rows)},
-                   .local = {(size_t)(t.outputs / GPU_TILE_OUTPUTS), (size_t)(t.rows / t.item_rows)}}),
+                   .local = {(size_t)(t.outputs / GPU_TILE_OUTPUTS), (size_t)(t.rows / t.item_rows)},
+                   .padding = gpu_tile_padding(&t, pixels, out)}),
            conv_cost(call), T(x), T(w->plain), EPILOGUE(call->e), T(y), I(w->in), I(w->out), I((int)pixels),
            WINDOW(x, y, call->stride, call->upsample, call->dilate));
 }

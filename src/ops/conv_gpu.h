@@ -16,6 +16,8 @@ enum { GPU_TILES = 4, GPU_TILE_OUTPUTS = 4, GPU_ITEMS_PER_UNIT = 512 }; // the l
 extern const gpu_tile conv_gpu_tiles[GPU_TILES];
 
 size_t gpu_tile_items(const gpu_tile *t);
+// Of a result of rows x outputs, for struct work.
+double gpu_tile_padding(const gpu_tile *t, size_t rows, size_t outputs);
 bool gpu_tile_fits(const gpu_tile *t, const device_info *device);
 
 // The tuning's tile, where the row sets one that the device has room for.

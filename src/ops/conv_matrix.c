@@ -91,7 +91,8 @@ void conv_matrix(ops *o, const conv_call *call, bool transposed)
                            epilogue_type(call->e->mix, y), eights(x, w->plain, in, out));
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div((size_t)out, (size_t)t->outputs), ceil_div((size_t)pixels, (size_t)t->rows)},
-                   .local = {tile_items(t)}}),
+                   .local = {tile_items(t)},
+                   .padding = tile_padding((size_t)pixels, (size_t)t->rows) * tile_padding((size_t)out, (size_t)t->outputs)}),
            conv_cost(call), T(x), T(w->plain), EPILOGUE(call->e), T(y), I(in), I(out), I(pixels),
            WINDOW(x, y, call->stride, call->upsample, call->dilate));
 }
@@ -136,7 +137,8 @@ void conv_weight_gradient_matrix(ops *o, const weight_gradient_call *call)
                            storage_type_name(x.type), storage_type_name(dy.type), eights(x, dy, x.c, dy.c));
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div((size_t)dy.c, (size_t)t->outputs), ceil_div(8 * row_eights, (size_t)t->rows), p.slices},
-                   .local = {tile_items(t)}}),
+                   .local = {tile_items(t)},
+                   .padding = tile_padding(8 * row_eights, (size_t)t->rows) * tile_padding((size_t)dy.c, (size_t)t->outputs)}),
            weight_gradient_cost(call, partials), T(x), T(dy), T(partials), I(x.c), I(dy.c), I(tensor_rows(dy)), I((int)p.slice),
            WINDOW(x, dy, call->stride, call->upsample, false));
     weight_gradient_merge(o, partials, (int)p.slices, call->dw);

@@ -59,7 +59,8 @@ void conv_weight_gradient_gpu(ops *o, const weight_gradient_call *call)
                            t->item_rows, conv_gpu_vector(x.c, &x, 1), conv_gpu_vector(dy.c, by_output, 2));
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div((size_t)dy.c, (size_t)t->outputs), ceil_div(4 * p.quads, (size_t)t->rows), (size_t)p.slices},
-                   .local = {(size_t)(t->outputs / GPU_TILE_OUTPUTS), (size_t)(t->rows / t->item_rows)}}),
+                   .local = {(size_t)(t->outputs / GPU_TILE_OUTPUTS), (size_t)(t->rows / t->item_rows)},
+                   .padding = gpu_tile_padding(t, 4 * p.quads, (size_t)dy.c)}),
            weight_gradient_cost(call, partials), T(x), T(dy), T(partials), I(x.c), I(dy.c), I(tensor_rows(dy)), I(p.slice),
            WINDOW(x, dy, call->stride, call->upsample, false));
     weight_gradient_merge(o, partials, p.slices, call->dw);

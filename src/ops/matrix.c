@@ -78,8 +78,8 @@ idm_status matrix_choose(ops *o, idm_matrix setting)
         o->matrix = MATRIX_EMULATED;
         return IDM_OK;
     }
-    if (o->table.conv == VARIANT_GPU && device->device_id && device->nvidia_capability >= SM_80 &&
-        probe_both(device, MATRIX_NVIDIA) == IDM_OK)
+    if (o->table.conv == VARIANT_GPU && device->nvidia_capability >= SM_80 &&
+        (!device->device_id || probe_both(device, MATRIX_NVIDIA) == IDM_OK))
         o->matrix = MATRIX_NVIDIA;
     return IDM_OK;
 }

@@ -9,7 +9,8 @@ const char *matrix_unit_name(matrix_unit unit);
 
 // Sets o->matrix. auto: the unit that the device of a GPU table says it has, once a probe of it, in a context of its own, has come out
 // right for both types; else none. emulate: the same kernels with an emulated unit, on any device, for tests; IDM_WRONG_RESULT if its probe
-// comes out wrong. Neither on devices whose groups or local memory are too small. A described device (dry run) has none in auto.
+// comes out wrong. Neither on devices whose groups or local memory are too small. What a described device (dry run) says is taken
+// for true.
 idm_status matrix_choose(ops *o, idm_matrix setting);
 
 // What the unit makes of A (16 x 16), B (16 x 8) and a first sum (16 x 8), row-major, whose values `type` represents: product = A B +

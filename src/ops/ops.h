@@ -69,4 +69,10 @@ static inline size_t ceil_div(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
+// How many times `size` what its tiles cover is (struct work).
+static inline double tile_padding(size_t size, size_t tile)
+{
+    return (double)(ceil_div(size, tile) * tile) / (double)size;
+}
+
 #endif

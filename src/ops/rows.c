@@ -29,7 +29,9 @@ rows_grid rows_plan(const ops *o, int samples, int rows, int c, int vec, int flo
 tensor rows_flat(tensor t)
 {
     const size_t elements = tensor_elements(t);
-    size_t c = 1024;
+    enum { LONGEST = 1024, SHORTEST = 64 };
+    size_t c = LONGEST;
     while (elements % c != 0) c /= 2;
-    return c > (size_t)t.c ? tensor_shaped(t, 1, 1, (int)(elements / c), (int)c) : tensor_matrix(t);
+    const bool wanted = c > (size_t)t.c || (t.c > LONGEST && c >= SHORTEST);
+    return wanted ? tensor_shaped(t, 1, 1, (int)(elements / c), (int)c) : tensor_matrix(t);
 }

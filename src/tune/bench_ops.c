@@ -59,7 +59,7 @@ static idm_status prepare(timed *t)
     return context_status(ctx);
 }
 
-static void count(timed *t, bench_row *row)
+static void count(const bench *b, timed *t, bench_row *row)
 {
     context *ctx = t->c->o->ctx;
     const bool dry = context_dry(ctx);
@@ -70,6 +70,7 @@ static void count(timed *t, bench_row *row)
     context_reset_cost(ctx);
     run_once(t);
     const cost counted = context_cost(ctx);
+    if (b->settings->predicted) row->predicted = prediction_of_context(ctx, b->settings->predicted);
     arena_release(ctx, POOL_DERIVED, derived);
     t->c->w = (weight){0};
     context_set_dry(ctx, dry);
@@ -112,7 +113,7 @@ static void add_row(bench *b, const char *name, variant v, bench_operation *run,
     c.o = b->o;
     c.a = &b->a;
     if (c.stride == 0) c.stride = 1;
-    count(&t, &row);
+    count(b, &t, &row);
     if (context_status(ctx) != IDM_OK) { // a tensor larger than the device gives
         row.failure = idm_message();
         context_clear_error(ctx);

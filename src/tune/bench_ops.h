@@ -4,6 +4,7 @@
 
 #include "core/sizes.h"
 #include "ops/ops.h"
+#include "tune/prediction.h"
 #include "tune/stopwatch.h"
 
 // Another number whenever the rows change, or what one of them does or counts: figures of different workloads say nothing about each other.
@@ -12,17 +13,19 @@ enum { BENCH_WORKLOAD = 1 };
 typedef struct bench_settings {
     model_sizes sizes;
     double cs_ratio;
-    int side;                // of the picture: a multiple of the block and of 4
-    double flops, bandwidth; // what the device reaches, to share the time out: slow operations get as many runs as quick ones
-    double deadline;         // of clock_seconds(), for all operations
+    int side;                         // of the picture: a multiple of the block and of 4
+    double flops, bandwidth;          // what the device reaches, to share the time out: slow operations get as many runs as quick ones
+    double deadline;                  // of clock_seconds(), for all operations
+    const roofline_device *predicted; // of a dry context's device: rows get predictions; or null
 } bench_settings;
 
 typedef struct bench_row {
     const char *name, *variant;
     char shape[64];
-    double flops, bytes; // of one call: those of the published operation however a kernel gets there; what has to move at least
-    timing time;         // samples 0: not measured, in a dry run or because of `failure`
-    const char *failure; // why: no memory, no time; or null
+    double flops, bytes;  // of one call: those of the published operation however a kernel gets there; what has to move at least
+    timing time;          // samples 0: not measured, in a dry run or because of `failure`
+    prediction predicted; // where wanted
+    const char *failure;  // why: no memory, no time; or null
 } bench_row;
 
 // Called after each row.

@@ -151,7 +151,7 @@ bool tuning_add(tuning *t, const tuning_row *row)
 
 static idm_status parse_key(char *line, char *equals, tuning_file *f)
 {
-    static const char *const names[] = {"device", "driver", "architecture", "vendor", "class", "program"};
+    static const char *const names[] = {"device", "driver", "architecture", "vendor", "class", "program", "figures"};
     char *const texts[] = {f->device, f->driver, f->architecture, f->vendor, f->device_class};
     const size_t sizes[] = {sizeof f->device, sizeof f->driver, sizeof f->architecture, sizeof f->vendor, sizeof f->device_class};
     *equals = '\0';
@@ -162,6 +162,12 @@ static idm_status parse_key(char *line, char *equals, tuning_file *f)
         char *end;
         f->program = strtoull(value, &end, 16);
         return *end || !*value ? status_fail(IDM_BAD_INPUT, "program: '%.60s' is no hexadecimal number", value) : IDM_OK;
+    }
+    if (which == 6) {
+        f->predicted = strcmp(value, "predicted") == 0;
+        return f->predicted || strcmp(value, "measured") == 0
+                   ? IDM_OK
+                   : status_fail(IDM_BAD_INPUT, "figures are predicted or measured, not '%.60s'", value);
     }
     if (!*value || strlen(value) >= sizes[which]) return status_fail(IDM_BAD_INPUT, "%s has an unusable value", key);
     if (which == 4 && strcmp(value, "cpu") != 0 && strcmp(value, "gpu") != 0)
@@ -236,6 +242,7 @@ idm_status tuning_file_save(const tuning_file *f, const char *path)
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (keys[i][1][0]) (void)files_write(w, line, (size_t)snprintf(line, sizeof line, "%s = %s\n", keys[i][0], keys[i][1]));
     if (f->program) (void)files_write(w, line, (size_t)snprintf(line, sizeof line, "program = %016" PRIx64 "\n", f->program));
+    if (f->predicted) (void)files_write(w, line, (size_t)snprintf(line, sizeof line, "figures = predicted\n"));
     for (size_t i = 0; i < f->t.count; i++) {
         tuning_row_format(&f->t.rows[i], line);
         (void)files_write(w, line, strlen(line));

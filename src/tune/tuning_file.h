@@ -4,6 +4,7 @@
 //     device = cpu-skylake-avx512     whose name and driver it was made for; or, in the tables that the program carries,
 //     driver = 3.1                    architecture = PART OF A DEVICE'S NAME, vendor = PART OF ITS VENDOR'S, or class = cpu | gpu
 //     program = 0123456789abcdef      hash of the kernels that were tuned
+//     figures = predicted             the rows are a model's choice, nothing was measured (else: measured)
 //     conv3x3 cpu in=512 out=320: tile_rows=6 tile_vectors=4     operation, variant, class (tuning_class; what is left out is any): values
 //
 // Empty lines and what follows a # count for nothing.
@@ -17,6 +18,7 @@ typedef struct tuning_file {
     tuning t;
     char device[128], driver[128], architecture[64], vendor[64], device_class[16]; // "" where it is not said
     uint64_t program;                                                              // 0: not said
+    bool predicted;                                                                // nothing was measured
 } tuning_file;
 
 enum { TUNING_LINE_SIZE = 512 };

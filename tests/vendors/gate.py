@@ -433,8 +433,9 @@ def check_kernels(folder, missing, only, table_file):
             if r.problem:
                 print(f"FAILED {target}: {os.path.basename(source)} {kernel} {options}: {r.problem}")
     if table_file:
+        kept = table.written_by_hand(table_file)
         with open(table_file, "w") as f:
-            f.write(table.markdown(rows, targets, f"{datetime.date.today()}: {passed} passed, {failed} failed.", tool_versions(), REASONS))
+            f.write(table.markdown(rows, targets, f"{datetime.date.today()}: {passed} passed, {failed} failed.", tool_versions(), REASONS) + kept)
     return passed, failed
 
 

@@ -1,11 +1,16 @@
-// list_kernels FOLDER: every kernel, with its options, that the gpu and generic tables choose on devices as the three vendors make them, in
-// dry runs of the network at several sizes and of the operations that it leaves out. Writes FOLDER/kernels.tsv, a line each: vendor,
-// source, kernel, options, items per group "x,y,z"; and the sources with includes in place, FOLDER/SOURCE.cl. gate.py compiles them.
+// list_kernels FOLDER [--launches]: every kernel, with its options, that the gpu and generic tables choose on devices as the three vendors
+// make them, in dry runs of the network at several sizes and of the operations that it leaves out. Writes FOLDER/kernels.tsv, a line each:
+// vendor, source, kernel, options, items per group "x,y,z"; and the sources with includes in place, FOLDER/SOURCE.cl. gate.py compiles
+// them. With --launches also FOLDER/launches.tsv: of the published network at 256x256, with each of the parameters that `idm tune` would
+// try, a line for each kernel: vendor, source, kernel, options, items, groups "x,y,z", the launch's whole-number arguments "a,b,...";
+// reports.py makes the model's table of them.
 #include "model/network.h"
 #include "ops/adam.h"
 #include "ops/attention.h"
 #include "ops/pointwise.h"
+#include "tune/candidates.h"
 #include "tune/ceilings.h"
+#include "tune/tuning_choose.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +120,7 @@ static device_info describe(const vendor *v, uint64_t local_memory, size_t max_w
 
 typedef struct output {
     const char *folder, *vendor;
-    FILE *table;
+    FILE *table, *launches;
 } output;
 
 static FILE *open_in(const char *folder, const char *name, const char *suffix)
@@ -149,21 +154,39 @@ static void write_kernel(void *user, const char *file, const char *name, const c
     write_source(out->folder, file);
 }
 
+static void write_launch(void *user, const planned_launch *l)
+{
+    const output *out = user;
+    if (!out->launches) return;
+    const size_t *n = l->w.local, *g = l->w.groups;
+    fprintf(out->launches, "%s\t%s\t%s\t%s\t%zu,%zu,%zu\t%zu,%zu,%zu\t", out->vendor, l->file, l->name, l->options, n[0], n[1], n[2], g[0],
+            g[1], g[2]);
+    for (int i = 0; i < l->number_count; i++) fprintf(out->launches, i ? ",%d" : "%d", l->numbers[i]);
+    fputc('\n', out->launches);
+}
+
+static context *create_context(output *out, const device_info *d, idm_variants variants, idm_math math, const problem *p, ops *o,
+                               network *n)
+{
+    const context_options options = {0};
+    context *ctx;
+    if (context_create(d, &options, &ctx) != IDM_OK ||
+        ops_create(ctx, variants, IDM_GEMM_OWN, math, network_max_channels(&p->sizes), o) != IDM_OK ||
+        network_create(o, &p->sizes, n) != IDM_OK)
+        fail(d->name, idm_message());
+    network_create_gradients(n);
+    // NVIDIA's unit, and the emulation, which is compiled to SPIR-V
+    if (variants == IDM_VARIANTS_GPU) o->matrix = strcmp(out->vendor, "nvidia") == 0 ? MATRIX_NVIDIA : MATRIX_EMULATED;
+    return ctx;
+}
+
 static void list_problem(output *out, const device_info *d, idm_variants variants, idm_math math, const problem *p)
 {
     static const int sizes[] = {32, 64, 128, 256, 512};
-    const context_options options = {0};
-    context *ctx;
     ops o;
     network n;
     ceilings c;
-    if (context_create(d, &options, &ctx) != IDM_OK ||
-        ops_create(ctx, variants, IDM_GEMM_OWN, math, network_max_channels(&p->sizes), &o) != IDM_OK ||
-        network_create(&o, &p->sizes, &n) != IDM_OK)
-        fail(d->name, idm_message());
-    network_create_gradients(&n);
-    // NVIDIA's unit, and the emulation, which is compiled to SPIR-V
-    if (variants == IDM_VARIANTS_GPU) o.matrix = strcmp(out->vendor, "nvidia") == 0 ? MATRIX_NVIDIA : MATRIX_EMULATED;
+    context *ctx = create_context(out, d, variants, math, p, &o, &n);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) run_image(&o, &n, p, sizes[i]);
     if (ceilings_measure(&o, 0, &c) != IDM_OK) fail(d->name, idm_message());
     kernel_visit(ctx, write_kernel, out);
@@ -171,18 +194,88 @@ static void list_problem(output *out, const device_info *d, idm_variants variant
     context_destroy(ctx);
 }
 
+static const problem problems[] = { // of two steps: a third chooses nothing new
+    {{{320, 640}, 8, 32, 2, 32}, 0.1},
+    {{{32, 64}, 4, 8, 2, 16}, 0.1},
+    {{{32, 64}, 2, 8, 2, 16}, 0.3},
+    {{{48, 96}, 4, 16, 2, 8}, 0.5}};
+
 static void list_device(output *out, const device_info *d)
 {
-    static const problem problems[] = {// of two steps: a third chooses nothing new
-                                       {{{320, 640}, 8, 32, 2, 32}, 0.1},
-                                       {{{32, 64}, 4, 8, 2, 16}, 0.1},
-                                       {{{32, 64}, 2, 8, 2, 16}, 0.3},
-                                       {{{48, 96}, 4, 16, 2, 8}, 0.5}};
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++)
         for (int math = IDM_MATH_FAST; math <= IDM_MATH_EXACT; math++) {
             list_problem(out, d, IDM_VARIANTS_GPU, (idm_math)math, &problems[i]);
             list_problem(out, d, IDM_VARIANTS_GENERIC, (idm_math)math, &problems[i]);
         }
+}
+
+// ---- what the model's table has: the published network's launches
+
+// The kernels that one tuning chooses, at one size; to launches.tsv, and with `gate` to kernels.tsv.
+static void list_tuned(output *out, const device_info *d, const tuning *t, int size, bool gate)
+{
+    ops o;
+    network n;
+    context *ctx = create_context(out, d, IDM_VARIANTS_GPU, IDM_MATH_FAST, &problems[0], &o, &n);
+    ops_use_tuning(&o, t, IDM_GEMM_OWN);
+    run_image(&o, &n, &problems[0], size);
+    planned_visit(ctx, write_launch, out);
+    if (gate) kernel_visit(ctx, write_kernel, out);
+    network_free(&n);
+    context_destroy(ctx);
+}
+
+// A row for every operation that has a `round`-th combination of settings, of any shape. 0: there is none any more.
+static size_t candidate_rows(const device_info *d, size_t round, tuning_row rows[TUNED_OPS], size_t *count_of)
+{
+    size_t listed = 0;
+    *count_of = 0;
+    for (tuned_op op = TUNED_CONV; op < TUNED_GEMM; op++) {
+        const candidate_axis *axes;
+        const size_t axis_count = candidates_axes(op, VARIANT_GPU, d, &axes);
+        tuning_row row = {.shape = {.op = op, .variant = VARIANT_GPU}};
+        size_t left = round;
+        for (size_t i = 0; i < axis_count; i++) { // after the first axis, a setting may also be left out
+            const size_t settings = axes[i].count + (i > 0), which = left % settings;
+            if (which < axes[i].count) row = candidates_apply(&row, &axes[i].settings[which]);
+            left /= settings;
+        }
+        // what spills on Intel's (src/ops/conv_gpu.c, attention.c): 8 rows an item of a product, 4 tokens of attention's backward pass
+        const int most = op <= TUNED_LINEAR_WEIGHT_GRADIENT ? 4 : op == TUNED_ATTENTION_BACKWARD ? 2 : INT32_MAX;
+        const bool crowded = strstr(d->vendor, "Intel") && tuning_value(&row, TUNE_ITEM_ROWS, 0) > most;
+        if (axis_count && !left) {
+            listed++;
+            if (!crowded) rows[(*count_of)++] = row;
+        }
+    }
+    return listed;
+}
+
+static void list_candidates(output *out, const device_info *d)
+{
+    static const int sizes[] = {64, 256, 512};
+    static const unsigned units[] = {1024, 96, 28};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t k = 0; k < sizeof units / sizeof *units; k++) { // they have a say in the choice of tiles
+            device_info smaller = *d;
+            if (units[k] < d->compute_units) smaller.compute_units = units[k];
+            list_tuned(out, &smaller, NULL, sizes[i], false);
+        }
+    tuning_row rows[TUNED_OPS];
+    for (size_t round = 0, count; candidate_rows(d, round, rows, &count) > 0; round++)
+        list_tuned(out, d, &(tuning){.rows = rows, .count = count}, 256, false);
+}
+
+// The tables that the program carries, each on devices of its vendor.
+static void list_shipped(output *out, const device_info *d)
+{
+    for (const struct embedded_source *e = embedded_tunings; e->name; e++) {
+        tuning_file f;
+        if (tuning_file_parse(e->name, e->text, &f) != IDM_OK) fail(e->name, idm_message());
+        list_tuned(out, d, &f.t, 64, true);
+        list_tuned(out, d, &f.t, 256, true);
+        tuning_file_free(&f);
+    }
 }
 
 int main(int argc, char **argv)
@@ -195,14 +288,19 @@ int main(int argc, char **argv)
         size_t max_work_group;
         unsigned compute_units;
     } limits[] = {{64 << 10, 1024, 1024}, {48 << 10, 256, 32}, {32 << 10, 256, 8}, {32 << 10, 64, 8}};
-    if (argc != 2) fail("usage", "list_kernels FOLDER");
+    const bool launches = argc == 3 && strcmp(argv[2], "--launches") == 0;
+    if (argc != 2 + launches) fail("usage", "list_kernels FOLDER [--launches]");
     output out = {.folder = argv[1], .table = open_in(argv[1], "kernels", ".tsv")};
+    if (launches) out.launches = open_in(argv[1], "launches", ".tsv");
     for (size_t v = 0; v < sizeof vendors / sizeof *vendors; v++)
         for (size_t l = 0; l < sizeof limits / sizeof *limits; l++) {
             const device_info d = describe(&vendors[v], limits[l].local_memory, limits[l].max_work_group, limits[l].compute_units);
             out.vendor = vendors[v].name;
             list_device(&out, &d);
+            if (l == 0 && launches) list_candidates(&out, &d);
+            if (l == 0) list_shipped(&out, &d);
         }
     if (fclose(out.table)) fail("kernels.tsv", strerror(errno));
+    if (launches && fclose(out.launches)) fail("launches.tsv", strerror(errno));
     return 0;
 }

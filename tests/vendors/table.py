@@ -50,6 +50,16 @@ def markdown_table(heads, lines):
     return "\n".join("| " + " | ".join(str(field) for field in line) + " |" for line in [heads, ["---"] * len(heads)] + lines)
 
 
+def written_by_hand(file):
+    """What follows the tables in an earlier page: it is kept."""
+    heading = "\n## Predictions\n"
+    if not os.path.exists(file):
+        return ""
+    with open(file) as f:
+        text = f.read()
+    return text[text.index(heading) :] if heading in text else ""
+
+
 def markdown(rows, targets, result, versions, reasons):
     kernels = collections.defaultdict(list)
     for row in rows:
