@@ -48,7 +48,7 @@ static void test_planted(void **state)
     (void)state;
     cli_expect(
         0, NULL,
-        "cp -r \"$DATA\"/../../cl planted-cl && sed -i 's|^    float keys.KEYS..HEAD., values.KEYS..HEAD.;|&\\n"
+        "cp -r \"$DATA\"/../../cl planted-cl && sed -i 's|^    float keys.BLOCK..HEAD., values.BLOCK..HEAD.;|&\\n"
         "#if KEYS == 96\\n    for (volatile int i = 1; i;) {}\\n#elif KEYS == 256\\n    *(volatile __global float *)64UL = 1;\\n#endif|; "
         "s|lane. / weight;|lane] / weight * (KEYS == 64 ? 1.01f : 1.0f);|' planted-cl/attention_cpu.cl && "
         "grep -q 'KEYS == 96' planted-cl/attention_cpu.cl && grep -q 1.01f planted-cl/attention_cpu.cl");

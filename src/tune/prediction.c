@@ -172,10 +172,12 @@ prediction prediction_of_context(const context *ctx, const roofline_device *devi
 {
     visit v = {.device = device};
     planned_visit(ctx, add_launch, &v);
-    const cost all = context_cost(ctx); // what no kernel of ours did: copies
-    const modelled_launch rest = {.groups = 1e6, .bytes = fmax(all.bytes - v.counted.bytes, 0)};
-    const prediction p = prediction_of_launch(device, &rest);
-    if (rest.bytes > 0) add(&v.sum, &p, 1);
+    const cost all = context_cost(ctx); // what no kernel of ours did: CLBlast's products, copies
+    const modelled_launch rest = {
+        .groups = 1e6, .products = 0.5 * fmax(all.flops - v.counted.flops, 0), .bytes = fmax(all.bytes - v.counted.bytes, 0)};
+    prediction p = prediction_of_launch(device, &rest);
+    if (rest.products > 0) p.unreported = p.seconds;
+    if (rest.products > 0 || rest.bytes > 0) add(&v.sum, &p, 1);
     return v.sum;
 }
 
