@@ -39,12 +39,13 @@ typedef struct cpu_shape {
     int vec, sums;         // of the gradient of q: channels in a register; registers for sums
     int vectors, row_tile; // float16 vectors and rows of a tile
     int lane_tiles;        // tiles of own tokens that share rows; an odd number spreads dS over more sets of a cache
+    int keys;              // per block: at 60 keys, values and scores of heads of 40 share a first-level cache of 32 KiB
 } cpu_shape;
 
 // By the device's registers: 32 of 16 floats (AVX-512), 16 of 8 (AVX2), or at least 16 of 4, so that a float16 takes one, two or four.
 static cpu_shape cpu_shape_of(const ops *o, const tuning_row *row, tuning_parameter lane_tiles)
 {
-    static const cpu_shape wide = {16, 25, 3, 8, 4}, narrow = {8, 12, 1, 6, 9}, narrowest = {4, 12, 1, 2, 9};
+    static const cpu_shape wide = {16, 25, 3, 8, 4, 128}, narrow = {8, 12, 1, 6, 9, 60}, narrowest = {4, 12, 1, 2, 9, 60};
     const unsigned native = context_device(o->ctx)->native_vector;
     cpu_shape s = native >= 16 ? wide : native >= 8 ? narrow : narrowest;
     s.vectors = tuning_value(row, TUNE_TILE_VECTORS, s.vectors);
@@ -54,12 +55,11 @@ static cpu_shape cpu_shape_of(const ops *o, const tuning_row *row, tuning_parame
 
 static void attention_cpu(ops *o, const attention_call *a)
 {
-    enum { KEYS = 128 };
     const tuning_row *row = tuned(o, TUNED_ATTENTION, a->out, a->heads);
     const cpu_shape s = cpu_shape_of(o, row, TUNE_QUERY_TILES);
     kernel *k = kernel_get(o->ctx, "attention_cpu", "attention_forward",
                            "-DHEAD=%d -DEXACT=%d -DVECTORS=%d -DROW_TILE=%d -DQUERY_TILES=%d -DKEYS=%d", a->head_size, o->exact, s.vectors,
-                           s.row_tile, s.lane_tiles, tuning_value(row, TUNE_KEYS, KEYS));
+                           s.row_tile, s.lane_tiles, tuning_value(row, TUNE_KEYS, s.keys));
     launch_attention(o, a, k, 16 * (size_t)(s.vectors * s.lane_tiles), 1, 1);
 }
 
