@@ -66,6 +66,7 @@ static void add_prediction(cJSON *object, const planning *p)
     cJSON_AddNumberToObject(row, "most", t.most);
     cJSON_AddNumberToObject(row, "unreported", t.unreported);
     cJSON_AddNumberToObject(row, "inexact", t.inexact);
+    cJSON_AddNumberToObject(row, "library", t.library);
     cJSON_AddStringToObject(row, "bottleneck", bottleneck_names[prediction_bottleneck(&t)]);
     cJSON *by = cJSON_AddObjectToObject(row, "by");
     for (int i = 0; i < BOTTLENECKS; i++) cJSON_AddNumberToObject(by, bottleneck_names[i], t.by[i]);
@@ -90,6 +91,7 @@ static void print_prediction(const planning *p)
     puts("");
     if (t.unreported > 0.02 * t.seconds)
         printf("  %.0f%% of it are kernels that no compiler's report describes\n", 100 * t.unreported / t.seconds);
+    if (t.library > 0) printf("  %.0f%% of it are CLBlast's products, taken at half the peak\n", 100 * t.library / t.seconds);
 }
 
 static idm_status print_json(const planning *p)

@@ -140,6 +140,7 @@ static void add(prediction *sum, const prediction *p, double times)
     for (int i = 0; i < BOTTLENECKS; i++) sum->by[i] += times * p->by[i];
     sum->unreported += times * p->unreported;
     sum->inexact += times * p->inexact;
+    sum->library += times * p->library;
 }
 
 typedef struct visit {
@@ -176,7 +177,7 @@ prediction prediction_of_context(const context *ctx, const roofline_device *devi
     const modelled_launch rest = {
         .groups = 1e6, .products = 0.5 * fmax(all.flops - v.counted.flops, 0), .bytes = fmax(all.bytes - v.counted.bytes, 0)};
     prediction p = prediction_of_launch(device, &rest);
-    if (rest.products > 0) p.unreported = p.seconds;
+    if (rest.products > 0) p.library = p.seconds;
     if (rest.products > 0 || rest.bytes > 0) add(&v.sum, &p, 1);
     return v.sum;
 }

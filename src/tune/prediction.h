@@ -34,6 +34,7 @@ typedef struct prediction {
     double by[BOTTLENECKS];      // seconds of launches that each of these bounds
     double unreported;           // seconds of launches of products whose kernel no report is like, or which spills there
     double inexact;              // of those that a report of other options stands for
+    double library;              // of CLBlast's products, whose kernels no report is of: at half the peak
 } prediction;
 
 // A launch as the model sees it: `products` multiply-adds in all, padding counted, of `groups` groups; bytes that move at least. Where

@@ -10,6 +10,7 @@
 #include "ops/pointwise.h"
 #include "tune/candidates.h"
 #include "tune/ceilings.h"
+#include "tune/roofline.h"
 #include "tune/tuning_choose.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -266,11 +267,16 @@ static void list_candidates(output *out, const device_info *d)
         list_tuned(out, d, &(tuning){.rows = rows, .count = count}, 256, false);
 }
 
-// The tables that the program carries, each on devices of its vendor.
+// The tables that the program carries, each on devices of its vendor: they are named after devices of src/tune/roofline.c.
 static void list_shipped(output *out, const device_info *d)
 {
     for (const struct embedded_source *e = embedded_tunings; e->name; e++) {
+        char device[64];
+        const roofline_device *made_for;
         tuning_file f;
+        (void)snprintf(device, sizeof device, "%.*s", (int)strcspn(e->name, "."), e->name);
+        if (roofline_find(device, &made_for) != IDM_OK) fail(e->name, idm_message());
+        if (strcmp(made_for->vendor, d->vendor) != 0) continue;
         if (tuning_file_parse(e->name, e->text, &f) != IDM_OK) fail(e->name, idm_message());
         list_tuned(out, d, &f.t, 64, true);
         list_tuned(out, d, &f.t, 256, true);
