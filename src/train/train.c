@@ -437,7 +437,7 @@ static idm_status after_step(training *t)
         // saved first: a validation may take long, and may be stopped
         if (due) IDM_TRY(save(t));
         IDM_TRY(validate(t));
-        due = true; // with the best so far
+        due = !due || t->state.best_step == step; // with the best so far
     }
     return due ? save(t) : IDM_OK;
 }
