@@ -78,6 +78,54 @@ static void test_clblast(void **state)
     ops_fixture_close(&f);
 }
 
+static void count_own(void *user, const char *name, long launches, double seconds, cost total, double longest)
+{
+    (void)seconds, (void)total, (void)longest;
+    if (strstr(name, "conv_gpu") || strstr(name, "weight_gradient_gpu")) *(long *)user += launches;
+}
+
+static long own_launches(const ops_fixture *f)
+{
+    long launched = 0;
+    context_profile_visit(f->ctx, count_own, &launched);
+    return launched;
+}
+
+// Where the configuration leaves it to the tuning a row says, for a class of calls, whether CLBlast or our own kernel makes the product.
+static void expect_own(idm_gemm gemm, int clblast, bool own)
+{
+    const int in = 48, out = 80, rows = 200;
+    const conv_setting setting = {.variants = IDM_VARIANTS_GPU, .gemm = gemm};
+    tuning_row table[3] = {
+        {.shape = {.op = TUNED_LINEAR, .variant = VARIANT_GPU, .in = 64, .out = 80}},
+        {.shape = {.op = TUNED_LINEAR, .variant = VARIANT_GPU, .in = 128, .out = 48}}, // of the gradient of x
+        {.shape = {.op = TUNED_LINEAR_WEIGHT_GRADIENT, .variant = VARIANT_GPU, .in = 64, .out = 80}},
+    };
+    const tuning t = {.rows = table, .count = 3};
+    ops_fixture f;
+    conv_fixture_open(&f, &setting);
+    for (int i = 0; i < 3; i++) tuning_set(&table[i], TUNE_CLBLAST, clblast);
+    f.o.tuning = &t;
+    const check_result results[] = {check_gemm(&f.o, rows, in, out, CHECK_BIAS), check_gemm_backward_data(&f.o, rows, in, out, 0),
+                                    check_gemm_backward_weight(&f.o, rows, in, out)};
+    for (int i = 0; i < 3; i++) assert_true(results[i].status == IDM_OK && results[i].error <= DATA_TOLERANCE);
+    const long launched = own_launches(&f);
+    assert_true(own ? launched >= 3 : launched == 0);
+    // a class that no row is of: as the table says
+    OPS_CHECK(&f.o, DATA_TOLERANCE, check_gemm(&f.o, rows, 24, out, 0));
+    assert_int_equal(own_launches(&f) > launched, gemm == IDM_GEMM_OWN);
+    ops_fixture_close(&f);
+}
+
+static void test_tuned_choice(void **state)
+{
+    (void)state;
+    expect_own(IDM_GEMM_AUTO, 0, true);
+    expect_own(IDM_GEMM_AUTO, 1, false);
+    expect_own(IDM_GEMM_CLBLAST, 0, false);
+    expect_own(IDM_GEMM_OWN, 1, true);
+}
+
 static void test_same_bits_when_split(void **state)
 {
     (void)state;
@@ -113,11 +161,8 @@ static void test_narrow_devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_epilogues),
-        cmocka_unit_test(test_many_pixels),
-        cmocka_unit_test(test_clblast),
-        cmocka_unit_test(test_same_bits_when_split),
+        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_epilogues),    cmocka_unit_test(test_many_pixels),
+        cmocka_unit_test(test_clblast),        cmocka_unit_test(test_tuned_choice), cmocka_unit_test(test_same_bits_when_split),
         cmocka_unit_test(test_narrow_devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,7 +111,7 @@ static idm_status run_operations(benchmark *b, bench_settings *s, const tuning *
     ops o;
     IDM_TRY(context_create(&b->device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &ctx));
     idm_status status = ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, bench_max_channels(&s->sizes), &o);
-    if (status == IDM_OK) ops_use_tuning(&o, t, c->device.gemm);
+    o.tuning = t;
     if (status == IDM_OK) status = matrix_choose(&o, c->device.matrix);
     if (status == IDM_OK) status = run_parts(b, &o, s);
     if (b->call->profile && !b->planned) context_profile_print(ctx, stderr);

@@ -58,7 +58,7 @@ static idm_status run_checks(selftest *s, const device_info *device)
     const idm_config *c = &s->call->config;
     const idm_math math = c->device.math_given ? c->device.math : IDM_MATH_EXACT;
     IDM_TRY(ops_create(s->o.ctx, c->device.variants, c->device.gemm, math, selftest_max_channels(&s->sizes), &s->o));
-    ops_use_tuning(&s->o, &s->tuning.file.t, c->device.gemm);
+    s->o.tuning = &s->tuning.file.t;
     IDM_TRY(matrix_choose(&s->o, c->device.matrix));
     s->tolerance = selftest_tolerance(&s->o);
     cli_note(s->call, "%s (%d:%d), math %s, tuning %s, tolerance %.0e", device->name, device->platform, device->index,

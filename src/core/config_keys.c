@@ -82,7 +82,7 @@ const config_key config_keys[] = {
         .meaning = "Kernel parameters: a file of `idm tune`. auto: what it found for this device, else a table that fits. none: by each kernel's own choice."),
     KEY(device, variants, .type = CONFIG_WORD, FIELD(device, variants), .words = "auto|cpu|gpu|generic", .initial = "auto",
         .meaning = "Table of kernel variants. auto: by the device's type."),
-    KEY(device, gemm, .type = CONFIG_WORD, FIELD(device, gemm), .words = "auto|own|clblast", .initial = "auto", .meaning = "Matrix products by which kernels."),
+    KEY(device, gemm, .type = CONFIG_WORD, FIELD(device, gemm), .words = "auto|own|clblast", .initial = "auto", .meaning = "Linear layers by which kernels. auto: on GPUs CLBlast, or the own ones where those were found to be faster; else the own ones."),
     KEY(device, matrix, .type = CONFIG_WORD, FIELD(device, matrix), .words = "auto|off|emulate", .initial = "auto",
         .meaning = "The device's matrix unit, for what is stored in 16 bits. auto: if it has one that gives right numbers. emulate: for tests, slow."),
     KEY(device, math, .type = CONFIG_WORD, FIELD(device, math), .words = "fast|exact", .initial = "fast",

@@ -114,7 +114,7 @@ static idm_status open_on(idm_session *s, const device_info *device)
     IDM_TRY(context_create(device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &s->ctx));
     IDM_TRY(ops_create(s->ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&s->sizes), &s->o));
     IDM_TRY(tuning_choose(c->device.tuning, device, &s->tuning));
-    ops_use_tuning(&s->o, &s->tuning.file.t, c->device.gemm);
+    s->o.tuning = &s->tuning.file.t;
     IDM_TRY(matrix_choose(&s->o, c->device.matrix));
     return network_create(&s->o, &s->sizes, &s->net);
 }

@@ -50,13 +50,29 @@ static void gemm_clblast(ops *o, tensor x, const weight *w, bool transposed, con
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
+// Whether a linear layer, or by `op` a gradient of one, runs by CLBlast: as the table says, or where it leaves that to the tuning a row
+// does.
+static bool by_clblast(const ops *o, tuned_op op, int in, int out, int rows)
+{
+    const tuning_shape call = {.op = op, .variant = VARIANT_GPU, .in = in, .out = out, .pixels = rows};
+    const bool usual = o->table.gemm == VARIANT_CLBLAST;
+    return o->gemm_tuned ? tuning_value(tuning_find(o, &call), TUNE_CLBLAST, usual) : usual;
+}
+
+// The variant of the kernels that are not CLBlast's.
+static variant own_variant(const ops *o)
+{
+    return o->table.gemm == VARIANT_CLBLAST ? o->table.conv : o->table.gemm;
+}
+
 void gemm_forward(ops *o, tensor x, const weight *w, const epilogue *e, tensor y)
 {
     static const epilogue none;
     const conv_call call = {.x = tensor_matrix(x), .y = tensor_matrix(y), .w = w, .e = e ? e : &none, .stride = 1};
     assert(w->taps == 1 && x.c == w->in && y.c == w->out && tensor_rows(x) == tensor_rows(y));
-    if (o->table.gemm == VARIANT_CLBLAST && !conv_matrix_takes(o, x, y)) gemm_clblast(o, call.x, w, false, call.e, call.y);
-    else conv_run(o, o->table.gemm, &call);
+    if (!conv_matrix_takes(o, x, y) && by_clblast(o, TUNED_LINEAR, x.c, y.c, tensor_rows(y)))
+        gemm_clblast(o, call.x, w, false, call.e, call.y);
+    else conv_run(o, own_variant(o), &call);
 }
 
 void gemm_backward_data(ops *o, tensor dy, const weight *w, const epilogue *e, tensor dx)
@@ -68,14 +84,14 @@ void gemm_backward_data(ops *o, tensor dy, const weight *w, const epilogue *e, t
         conv_matrix(o, &call, true);
         return;
     }
-    if (o->table.gemm == VARIANT_CLBLAST) {
+    if (by_clblast(o, TUNED_LINEAR, dy.c, dx.c, tensor_rows(dx))) {
         gemm_clblast(o, call.x, w, true, call.e, call.y);
         return;
     }
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     const weight transposed = weight_transposed(o, w, WEIGHT_TAPS);
     call.w = &transposed;
-    conv_run(o, o->table.gemm, &call);
+    conv_run(o, own_variant(o), &call);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
@@ -104,8 +120,8 @@ void gemm_backward_weight(ops *o, tensor x, tensor dy, tensor dw, tensor dbias)
     else {
         call.x = storage_widen(o, call.x);
         call.dy = storage_widen(o, call.dy);
-        if (o->table.gemm == VARIANT_CLBLAST) weight_gradient_clblast(o, call.x, call.dy, dw);
-        else conv_weight_gradient(o, o->table.gemm, &call);
+        if (by_clblast(o, TUNED_LINEAR_WEIGHT_GRADIENT, x.c, dy.c, tensor_rows(dy))) weight_gradient_clblast(o, call.x, call.dy, dw);
+        else conv_weight_gradient(o, own_variant(o), &call);
     }
     if (tensor_given(dbias)) bias_gradient(o, call.dy, dbias);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);

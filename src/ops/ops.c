@@ -27,7 +27,8 @@ idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_ma
         .table = {.gemm = v, .conv = v, .attention = v, .pointwise = v},
         .exact = math == IDM_MATH_EXACT,
     };
-    if (gemm == IDM_GEMM_CLBLAST || (gemm == IDM_GEMM_AUTO && v == VARIANT_GPU)) result->table.gemm = VARIANT_CLBLAST;
+    result->gemm_tuned = gemm == IDM_GEMM_AUTO && v == VARIANT_GPU;
+    if (gemm == IDM_GEMM_CLBLAST || result->gemm_tuned) result->table.gemm = VARIANT_CLBLAST;
     // once dry, so that they take no more memory than they need
     const arena_mark mark = arena_save(ctx, POOL_OPERATOR);
     context_plan_begin(ctx);
@@ -37,15 +38,6 @@ idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_ma
     result->zeros = arena_push(ctx, POOL_OPERATOR, DTYPE_F32, 1, 1, 1, max_channels);
     context_fill_zero(ctx, result->zeros);
     return context_status(ctx);
-}
-
-void ops_use_tuning(ops *o, const tuning *t, idm_gemm gemm)
-{
-    o->tuning = t;
-    if (gemm != IDM_GEMM_AUTO) return;
-    const tuning_row *row = tuning_find(o, &(tuning_shape){.op = TUNED_GEMM, .variant = (int)o->table.conv});
-    const bool clblast = tuning_value(row, TUNE_CLBLAST, o->table.gemm == VARIANT_CLBLAST) != 0;
-    o->table.gemm = clblast ? VARIANT_CLBLAST : o->table.conv;
 }
 
 int ops_vector_width(int c, int most)

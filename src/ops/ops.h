@@ -18,7 +18,7 @@ typedef enum variant {
 // "cpu" and so on, for people.
 const char *variant_name(variant v);
 
-// One row of the table of variants; `[device] variants` and `gemm` choose it, of gemm also the tuning.
+// One row of the table of variants; `[device] variants` and `gemm` choose it.
 typedef struct variant_table {
     variant gemm; // 1x1 convolutions and linear layers
     variant conv; // 3x3 convolutions
@@ -32,6 +32,7 @@ typedef enum matrix_unit { MATRIX_NONE, MATRIX_EMULATED, MATRIX_NVIDIA } matrix_
 struct ops {
     context *ctx;
     variant_table table;
+    bool gemm_tuned;             // rows of the tuning may say which linear layers run by CLBlast; else the table does
     dtype storage;               // of activations inside the network's modules and their gradients: float32, or 16 bits (ops/storage.h)
     bool exact;                  // math = exact: no approximated exp or erf, no Winograd
     bool attention_two_pass;     // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
@@ -44,10 +45,6 @@ struct ops {
 // Chooses the table from the device class (`variants` auto: cpu for CPUs with vectors, gpu for GPUs, generic otherwise) and makes what all
 // ops share. max_channels: the widest tensor a convolution will read.
 idm_status ops_create(context *ctx, idm_variants variants, idm_gemm gemm, idm_math math, int max_channels, ops *result);
-
-// Takes the tuning (kept by the caller, null: none) into use: before weights are laid out for the variants. gemm: as in ops_create; auto
-// lets the tuning choose.
-void ops_use_tuning(ops *o, const tuning *t, idm_gemm gemm);
 
 // How the result of a GEMM-like op leaves its registers:  r = accumulated + bias + residual;  y = v given ? (1 - v) r + v mix : r.
 // The second form is a reversible module's coupling, y1 = (1-v) body(x1) + v x2 (MODEL.md "Reversible chain"), so that body's last op

@@ -10,7 +10,6 @@ const char *const tuned_op_names[TUNED_OPS] = {
     [TUNED_LINEAR_WEIGHT_GRADIENT] = "linear_weight_gradient",
     [TUNED_ATTENTION] = "attention",
     [TUNED_ATTENTION_BACKWARD] = "attention_backward",
-    [TUNED_GEMM] = "gemm",
 };
 
 const char *const tuning_parameter_names[TUNING_PARAMETERS] = {

@@ -16,7 +16,6 @@ typedef enum tuned_op {
     TUNED_LINEAR_WEIGHT_GRADIENT,
     TUNED_ATTENTION,
     TUNED_ATTENTION_BACKWARD,
-    TUNED_GEMM, // which kernels linear layers run by: for the whole network, since weights lie as these want them
     TUNED_OPS
 } tuned_op;
 
@@ -36,7 +35,7 @@ typedef enum tuning_parameter {
     TUNE_OWN,
     TUNE_OTHERS,
     TUNE_LANES,
-    TUNE_CLBLAST,
+    TUNE_CLBLAST, // of linear layers in the gpu table: 1 by CLBlast, 0 by our own kernel
     TUNE_WINOGRAD,
     TUNE_BUFFERS,
     TUNING_PARAMETERS

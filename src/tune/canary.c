@@ -78,7 +78,7 @@ static idm_status check_network(context *ctx, const idm_config *c, const tuning 
     network n = {0};
     float out[CANARY_HEIGHT * CANARY_WIDTH], *values = NULL;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, network_max_channels(&sizes), &o));
-    ops_use_tuning(&o, t, c->device.gemm);
+    o.tuning = t;
     IDM_TRY(matrix_choose(&o, c->device.matrix));
     idm_status status = network_create(&o, &sizes, &n);
     if (status == IDM_OK) status = parameters_upload(&n.parameters, POOL_WEIGHTS, canary_values, &values);
@@ -141,7 +141,7 @@ static idm_status check_operations(context *ctx, const idm_config *c, const mode
 {
     ops o;
     IDM_TRY(ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, selftest_max_channels(sizes), &o));
-    ops_use_tuning(&o, t, c->device.gemm);
+    o.tuning = t;
     IDM_TRY(matrix_choose(&o, c->device.matrix));
     IDM_TRY(check_rows(&o, sizes, training, t));
     worst_row wrong = {0};

@@ -75,6 +75,14 @@ static const candidate_setting gpu_tiles[] = {
 static const candidate_setting buffers[] = {ONE(BUFFERS, 2)};
 static const candidate_axis conv_gpu[] = {AXIS(gpu_tiles), AXIS(buffers)};
 static const candidate_axis gradient_gpu[] = {AXIS(gpu_tiles)};
+// Linear layers run by CLBlast where nothing is said: the own kernel, with its own choice of a tile at first.
+#define OWN_TILE(rows, outputs, item_rows) FOUR(CLBLAST, 0, TILE_ROWS, rows, TILE_OUTPUTS, outputs, ITEM_ROWS, item_rows)
+static const candidate_setting own_products[] = {
+    ONE(CLBLAST, 0), OWN_TILE(128, 64, 8), OWN_TILE(64, 64, 4), OWN_TILE(64, 64, 8), OWN_TILE(128, 128, 8), OWN_TILE(64, 128, 8),
+    OWN_TILE(64, 32, 4), OWN_TILE(32, 32, 4), OWN_TILE(32, 64, 4), OWN_TILE(128, 32, 8), OWN_TILE(128, 64, 4), OWN_TILE(256, 64, 8)};
+static const candidate_setting own_buffers[] = {TWO(CLBLAST, 0, BUFFERS, 2)};
+static const candidate_axis linear_gpu[] = {AXIS(own_products), AXIS(own_buffers)};
+static const candidate_axis linear_gradient_gpu[] = {AXIS(own_products)};
 static const candidate_setting attention_lanes[] = {
     TWO(LANES, 8, ITEM_ROWS, 16), TWO(LANES, 16, ITEM_ROWS, 16), TWO(LANES, 16, ITEM_ROWS, 8), TWO(LANES, 8, ITEM_ROWS, 8),
     TWO(LANES, 32, ITEM_ROWS, 8), TWO(LANES, 32, ITEM_ROWS, 4)};
@@ -111,11 +119,13 @@ static size_t gpu_axes(tuned_op op, const candidate_axis **axes)
 {
     switch (op) {
     case TUNED_CONV:
-    case TUNED_LINEAR:
         return AXES(conv_gpu);
+    case TUNED_LINEAR:
+        return AXES(linear_gpu);
     case TUNED_CONV_WEIGHT_GRADIENT:
-    case TUNED_LINEAR_WEIGHT_GRADIENT:
         return AXES(gradient_gpu);
+    case TUNED_LINEAR_WEIGHT_GRADIENT:
+        return AXES(linear_gradient_gpu);
     case TUNED_ATTENTION:
         return AXES(attention_gpu);
     case TUNED_ATTENTION_BACKWARD:

@@ -377,7 +377,7 @@ static idm_status search_all(search *s, tune_result *r)
     const int least = t->sizes.block;
     double seconds, reserve;
     // the smallest picture first: builds every kernel that the comparison needs, and tells what larger ones take
-    IDM_TRY(whole_open(&s->net, &s->o, &t->sizes, t->cs_ratio, t->config->device.gemm));
+    IDM_TRY(whole_open(&s->net, &s->o, &t->sizes, t->cs_ratio));
     IDM_TRY(whole_time(&s->net, NULL, least, &seconds));
     const int side = choose_side(s, least, &seconds);
     reserve = fmin(fmax(WHOLE_PASSES * seconds, 0.1 * t->seconds), 0.6 * (s->end - supervise_clock(s->link)));

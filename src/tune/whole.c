@@ -23,10 +23,10 @@ static const float *some_values(void *user, const parameter *which, size_t count
     return *values;
 }
 
-idm_status whole_open(whole *w, ops *o, const model_sizes *sizes, double cs_ratio, idm_gemm gemm)
+idm_status whole_open(whole *w, ops *o, const model_sizes *sizes, double cs_ratio)
 {
     float *values = NULL;
-    *w = (whole){.o = o, .sizes = *sizes, .cs_ratio = cs_ratio, .gemm = gemm};
+    *w = (whole){.o = o, .sizes = *sizes, .cs_ratio = cs_ratio};
     idm_status status = network_create(o, sizes, &w->net);
     if (status == IDM_OK) status = parameters_upload(&w->net.parameters, POOL_WEIGHTS, some_values, &values);
     free(values);
@@ -101,14 +101,12 @@ idm_status whole_time(whole *w, const tuning *t, int side, double *seconds)
 {
     picture p;
     ops *o = w->o;
-    const variant_table table = o->table;
     IDM_TRY(make_picture(w, side, &p));
-    ops_use_tuning(o, t, w->gemm);
+    o->tuning = t;
     // as a session keeps them, where there is room for all else
     network_keep_layouts(&w->net, side, side, context_device(o->ctx)->global_memory / 3, false);
     const idm_status status = time_run(w, &p, seconds);
     network_drop_layouts(&w->net);
-    o->table = table;
     o->tuning = NULL;
     free_picture(&p);
     return status;

@@ -10,11 +10,10 @@ typedef struct whole {
     network net;
     model_sizes sizes;
     double cs_ratio;
-    idm_gemm gemm;
 } whole;
 
 // `o` must outlive it, and have no tuning.
-idm_status whole_open(whole *w, ops *o, const model_sizes *sizes, double cs_ratio, idm_gemm gemm);
+idm_status whole_open(whole *w, ops *o, const model_sizes *sizes, double cs_ratio);
 void whole_close(whole *w);
 
 // A forward pass on one picture of side x side pixels, after one that is not timed. t: null for none. o is left as

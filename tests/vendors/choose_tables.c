@@ -19,13 +19,12 @@ static void fail(const char *what, const char *detail)
     exit(1);
 }
 
+// Not of linear layers: whether CLBlast is faster there, nothing predicts.
 static bench_operation *operation_of(tuned_op op)
 {
     static bench_operation *const operations[TUNED_OPS] = {
         [TUNED_CONV] = bench_conv,
-        [TUNED_LINEAR] = bench_linear,
         [TUNED_CONV_WEIGHT_GRADIENT] = bench_conv_weight,
-        [TUNED_LINEAR_WEIGHT_GRADIENT] = bench_linear_weight,
         [TUNED_ATTENTION] = bench_attention,
         [TUNED_ATTENTION_BACKWARD] = bench_attention_gradient,
     };

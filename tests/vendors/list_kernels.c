@@ -218,7 +218,7 @@ static void list_tuned(output *out, const device_info *d, const tuning *t, int s
     ops o;
     network n;
     context *ctx = create_context(out, d, IDM_VARIANTS_GPU, IDM_MATH_FAST, &problems[0], &o, &n);
-    ops_use_tuning(&o, t, IDM_GEMM_OWN);
+    o.tuning = t;
     run_image(&o, &n, &problems[0], size);
     planned_visit(ctx, write_launch, out);
     if (gate) kernel_visit(ctx, write_kernel, out);
@@ -231,7 +231,7 @@ static size_t candidate_rows(const device_info *d, size_t round, tuning_row rows
 {
     size_t listed = 0;
     *count_of = 0;
-    for (tuned_op op = TUNED_CONV; op < TUNED_GEMM; op++) {
+    for (tuned_op op = TUNED_CONV; op < TUNED_OPS; op++) {
         const candidate_axis *axes;
         const size_t axis_count = candidates_axes(op, VARIANT_GPU, d, &axes);
         tuning_row row = {.shape = {.op = op, .variant = VARIANT_GPU}};
