@@ -2,8 +2,9 @@
 
 Input: a folder made by list_kernels (kernels.tsv and the sources). Every distinct (source, options) is compiled for the vendors whose devices
 choose it, and for SPIR-V. Each (kernel, options, target) is one check. It fails on: a compile error, a function that no library has, spilled
-registers or scratch memory, local memory above the vendor's limit, SIMD8 on Intel in groups of more than 8 items (too many registers for more),
-on NVIDIA more than 128 registers with less than 25 % occupancy, unless REASONS says why.
+registers or scratch memory, local memory above the vendor's limit, SIMD8 on Intel in groups of more than 8 items (too many registers for more;
+a matrix unit of sub-groups of 8 has it), a kernel for a matrix unit without its instruction, on NVIDIA more than 128 registers with less than 25 %
+occupancy, unless REASONS says why.
 
 A compiler's start costs more than most kernels, so a run compiles many programs at once (join.py). Of each only the chosen kernels, but for
 every source's first: of the others a front end alone sees all, for errors and local memory, which would keep a driver from building the program.
