@@ -4,7 +4,7 @@
 // the gradient with respect to x, the layer's own W [TAPS][out][in], whose taps are taken in reverse.
 //
 // A work-group makes a TILE_M x TILE_N tile of y (pixels of all samples in a row), walking taps and, within a tap, input channels in steps of TILE_K through
-// local memory, where pairs of channels lie. Each of its teams of 32 items makes a PART_M x PART_N part.
+// local memory, where pairs of channels lie. Each of its teams (matrix.clh) makes a PART_M x PART_N part.
 //
 //          TILE_N                  local:  xs[TILE_M][ROW_STEP]            pairs of a pixel's channels; + 4: a team's loads meet every bank once
 //        +--------+                        ws[TILE_K / 2][TILE_N + 8]      pairs across W's rows; TRANSPOSED: as xs, rows of outputs
@@ -26,10 +26,10 @@
 #define TILE_N 64 // outputs per group
 #endif
 #ifndef PART_M
-#define PART_M 32 // pixels per team, a multiple of 16
+#define PART_M 32 // pixels per team, a multiple of MATRIX_M
 #endif
 #ifndef PART_N
-#define PART_N 32 // outputs per team, a multiple of 8
+#define PART_N 32 // outputs per team, a multiple of MATRIX_N
 #endif
 #ifndef X_TYPE
 #define X_TYPE MATRIX_TYPE // f32 or MATRIX_TYPE
@@ -98,9 +98,9 @@ static inline void load_weights(__local uint *ws, __global const float *weights,
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const float, weights),
-                                                                             EPILOGUE_ARGUMENTS, TENSOR(ELEMENT(Y_TYPE), y), const int in, const int out,
-                                                                             const int pixels, WINDOW_ARGUMENTS)
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) MATRIX_ATTRIBUTES void conv_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const float, weights),
+                                                                                               EPILOGUE_ARGUMENTS, TENSOR(ELEMENT(Y_TYPE), y), const int in,
+                                                                                               const int out, const int pixels, WINDOW_ARGUMENTS)
 {
     __local uint4 xs_quads[TILE_M * ROW_STEP / 4], ws_quads[W_PAIRS / 4];
     MATRIX_SCRATCH(scratch, TEAMS);
@@ -161,11 +161,13 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_matrix(TEN
     }
 
     EPILOGUE_START;
-#pragma unroll MATRIX_UNROLL
-    for (int m = 0; m < SUMS_M; m++)
+#pragma unroll MATRIX_UNROLL_ROWS
+    for (int m = 0; m < SUMS_M; m++) {
+        MATRIX_ROW(row_sums, sum, SUMS_M, SUMS_N, m);
 #pragma unroll MATRIX_UNROLL
         for (int n = 0; n < SUMS_N; n++) {
-            float r[MATRIX_VALUES] = {sum[m][n].x, sum[m][n].y, sum[m][n].z, sum[m][n].w};
+            float r[MATRIX_VALUES];
+            matrix_values(row_sums[n], r);
 #pragma unroll MATRIX_UNROLL
             for (int i = 0; i < MATRIX_VALUES; i++) {
                 const int pixel = first_pixel + part_m + m * MATRIX_M + matrix_row(lane, i);
@@ -175,4 +177,5 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void conv_matrix(TEN
                 STORE1(Y_TYPE, r[i], y + at);
             }
         }
+    }
 }

@@ -3,7 +3,7 @@
 //   partials [slice][tap][i][o] = sum over the slice's pixels of y of  x(pixel + tap)[i] dy(pixel)[o],  x (n, h, w, in), dy (n, oh, ow, out)
 // x and dy as they are stored; where that is float32 they are rounded to MATRIX_TYPE on their way. The rows (tap, i) stand in eights of input channels,
 // ceil(in / 8) to a tap. A work-group makes a tile of TILE_M rows x TILE_N outputs of one slice, walking its pixels in steps of TILE_K through local memory,
-// where pairs of pixels lie. Each of its teams of 32 items makes a PART_M x PART_N part.
+// where pairs of pixels lie. Each of its teams (matrix.clh) makes a PART_M x PART_N part.
 //
 //          TILE_N                  local:  xs[TILE_K / 2][TILE_M + 8]      + 8: a team's loads meet every bank once
 //        +--------+                        ys[TILE_K / 2][TILE_N + 8]
@@ -25,10 +25,10 @@
 #define TILE_N 64 // outputs per group
 #endif
 #ifndef PART_M
-#define PART_M 32 // rows per team, a multiple of 16
+#define PART_M 32 // rows per team, a multiple of MATRIX_M
 #endif
 #ifndef PART_N
-#define PART_N 32 // outputs per team, a multiple of 8
+#define PART_N 32 // outputs per team, a multiple of MATRIX_N
 #endif
 #ifndef X_TYPE
 #define X_TYPE MATRIX_TYPE // f32 or MATRIX_TYPE
@@ -68,7 +68,7 @@ static inline int source_pixel(const int pixel, const int tap, const int h, cons
 #endif
 }
 
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) MATRIX_ATTRIBUTES void
 conv_weight_gradient_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const OPERAND(Y_TYPE), dy), TENSOR(float, partials), const int in, const int out,
                             const int pixels, const int slice, WINDOW_ARGUMENTS)
 {
@@ -137,11 +137,13 @@ conv_weight_gradient_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const OPERA
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-#pragma unroll MATRIX_UNROLL
-    for (int m = 0; m < SUMS_M; m++)
+#pragma unroll MATRIX_UNROLL_ROWS
+    for (int m = 0; m < SUMS_M; m++) {
+        MATRIX_ROW(row_sums, sum, SUMS_M, SUMS_N, m);
 #pragma unroll MATRIX_UNROLL
         for (int n = 0; n < SUMS_N; n++) {
-            const float r[MATRIX_VALUES] = {sum[m][n].x, sum[m][n].y, sum[m][n].z, sum[m][n].w};
+            float r[MATRIX_VALUES];
+            matrix_values(row_sums[n], r);
 #pragma unroll MATRIX_UNROLL
             for (int i = 0; i < MATRIX_VALUES; i++) {
                 const int row = part_m + m * MATRIX_M + matrix_row(lane, i), o = first_out + part_n + n * MATRIX_N + matrix_column(lane, i);
@@ -149,4 +151,5 @@ conv_weight_gradient_matrix(TENSOR(const OPERAND(X_TYPE), x), TENSOR(const OPERA
                 if (tap < TAPS && channel < in && o < out) partials[((GROUP_ID(2) * TAPS + tap) * in + channel) * out + o] = r[i];
             }
         }
+    }
 }

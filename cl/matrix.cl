@@ -1,12 +1,14 @@
-// What the matrix unit (matrix.clh) makes of one A (16 x 16) and one B (16 x 8), row-major, whose values MATRIX_TYPE represents: for the host to see that it
-// is there and right, and how its fragments lie. One team of 32 items.
-//   product (16 x 8) = A B + first (16 x 8);  fragments: of each lane 4 pairs of A, 2 of B, 4 floats of the product as bits
+// What the matrix unit (matrix.clh) makes of one A (M x K) and one B (K x N), row-major, whose values MATRIX_TYPE represents: for the host to see that it is
+// there and right, and how its fragments lie. One team.
+//   product (M x N) = A B + first (M x N);  fragments: of each lane the words of A, those of B, and the floats of the product as bits
 #include "common.clh"
 #include "storage.clh"
 #include "matrix.clh"
+#define WORDS (MATRIX_A_WORDS + MATRIX_B_WORDS + MATRIX_VALUES)
 
-__kernel __attribute__((reqd_work_group_size(MATRIX_TEAM, 1, 1))) void matrix_probe(TENSOR(const float, a), TENSOR(const float, b), TENSOR(const float, first),
-                                                                                   TENSOR(float, product), TENSOR(uint, fragments))
+__kernel __attribute__((reqd_work_group_size(MATRIX_TEAM, 1, 1))) MATRIX_ATTRIBUTES void matrix_probe(TENSOR(const float, a), TENSOR(const float, b),
+                                                                                                     TENSOR(const float, first), TENSOR(float, product),
+                                                                                                     TENSOR(uint, fragments))
 {
     __local uint rows[MATRIX_M * MATRIX_K / 2], columns[MATRIX_N * MATRIX_K / 2];
     MATRIX_SCRATCH(scratch, 1);
@@ -27,11 +29,10 @@ __kernel __attribute__((reqd_work_group_size(MATRIX_TEAM, 1, 1))) void matrix_pr
     const matrix_b right = matrix_load_b(columns, 1, MATRIX_N, lane);
     float values[MATRIX_VALUES];
     for (int i = 0; i < MATRIX_VALUES; i++) values[i] = first[matrix_row(lane, i) * MATRIX_N + matrix_column(lane, i)];
-    const matrix_sum sum = matrix_multiply_add((matrix_sum)(values[0], values[1], values[2], values[3]), left, right, lane, scratch);
-    vstore4(sum, 0, values);
+    matrix_values(matrix_multiply_add(matrix_of_values(values), left, right, lane, scratch), values);
     for (int i = 0; i < MATRIX_VALUES; i++) product[matrix_row(lane, i) * MATRIX_N + matrix_column(lane, i)] = values[i];
-    __global uint *to = fragments + lane * 10;
-    vstore4(left, 0, to);
-    vstore2(right, 0, to + 4);
-    vstore4(as_uint4(sum), 0, to + 6);
+    __global uint *to = fragments + lane * WORDS;
+    for (int i = 0; i < MATRIX_A_WORDS; i++) to[i] = ((const uint *)&left)[i];
+    for (int i = 0; i < MATRIX_B_WORDS; i++) to[MATRIX_A_WORDS + i] = ((const uint *)&right)[i];
+    for (int i = 0; i < MATRIX_VALUES; i++) to[MATRIX_A_WORDS + MATRIX_B_WORDS + i] = as_uint(values[i]);
 }

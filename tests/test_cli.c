@@ -92,7 +92,7 @@ static void test_devices(void **state)
     cJSON *object = cli_json("\"$IDM\" devices --json");
     const cJSON *devices = cJSON_GetObjectItem(object, "devices"), *device = cJSON_GetArrayItem(devices, 0);
     assert_true(cJSON_GetArraySize(devices) > 0);
-    static const char *const texts[] = {"index", "name", "vendor", "driver", "type"};
+    static const char *const texts[] = {"index", "name", "vendor", "driver", "type", "matrix"};
     static const char *const numbers[] = {"global_memory", "max_allocation", "local_memory"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) assert_true(cJSON_IsString(cJSON_GetObjectItem(device, texts[i])));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) assert_true(json_number(device, numbers[i]) > 1024);

@@ -58,10 +58,12 @@ static const instruction_mix clblast = {.other = (4 + 8) / 128.0 + (8 + 16 + 8 *
                                         .barriers = 2 / 2048.0};
 enum { CLBLAST_ITEMS = 128 };
 
+enum { NVIDIA_PRODUCTS = 16 * 8 * 16 / 32 }; // an item's share of an instruction of its matrix unit
+
 // FlashAttention-2, heads of 128, 128 queries by 4 teams (32 each), blocks of 64 keys, 2 groups resident (64 KiB of local memory each). One
 // matrix instruction of a team is 8 scores (256 products a score), so an item's quarter of a score: scale and subtract, exp2, maximum, sum,
 // half a conversion; 2 products of the rescaled result. A load of 16 bytes feeds 4 instructions; Q's another 1 of 16.
-static const instruction_mix flash_forward = {.matrix = true,
+static const instruction_mix flash_forward = {.matrix = NVIDIA_PRODUCTS,
                                               .other = 0.25 * (4.5 + 2) + 0.31 + 0.1,
                                               .special = 0.25,
                                               .local_bytes = 0.31 * 16,
@@ -70,7 +72,7 @@ static const instruction_mix flash_forward = {.matrix = true,
                                               .barriers = 2.0 / 256};
 // Its backward pass: 5 products, so a tenth of a score for an instruction: scale and subtract, exp2, two for dS, two conversions, 4 bytes
 // stored for P and dS, one float of dQ added to memory. 8 teams, blocks of 64 x 128: a load of 16 bytes feeds 2 instructions.
-static const instruction_mix flash_backward = {.matrix = true,
+static const instruction_mix flash_backward = {.matrix = NVIDIA_PRODUCTS,
                                                .other = 0.1 * (6 + 1 + 1) + 0.5 + 0.1,
                                                .special = 0.1,
                                                .local_bytes = 0.5 * 16 + 0.1 * 4,
@@ -91,7 +93,7 @@ static modelled_launch attention(double heads, double tokens, double head, doubl
 static measurement katago(void)
 {
     enum { LAYERS = 80, BATCH = 16, CHANNELS = 256, POINTS = 36, TILES = 25, AREA = 361 };
-    static const instruction_mix mix = {.matrix = true,
+    static const instruction_mix mix = {.matrix = NVIDIA_PRODUCTS,
                                         .other = 1 + 0.75 + 0.5,
                                         .local_bytes = 8 + 4,
                                         .global_bytes = 4,

@@ -1,6 +1,7 @@
 // `idm devices`
 #include "cli/cli.h"
 #include "opencl/device.h"
+#include "ops/matrix.h"
 #include "tune/tuning_choose.h"
 #include <stdlib.h>
 
@@ -35,6 +36,7 @@ static idm_status print_json(const device_info *list, size_t count)
         cJSON_AddNumberToObject(item, "local_memory", (double)d->local_memory);
         cJSON_AddBoolToObject(item, "fp16", d->fp16);
         cJSON_AddBoolToObject(item, "subgroups", d->subgroups);
+        cJSON_AddStringToObject(item, "matrix", matrix_unit_name(matrix_of_device(d)));
         cJSON_AddStringToObject(item, "tuned", tuned(d));
         if (!cJSON_AddItemToArray(devices, item)) cJSON_Delete(item);
     }
@@ -43,16 +45,16 @@ static idm_status print_json(const device_info *list, size_t count)
 
 static void print_table(const device_info *list, size_t count)
 {
-    printf("%-6s %-5s %10s %10s %10s %5s %5s %4s %9s %9s  %s\n", "index", "type", "memory", "largest", "local", "group", "units", "fp16",
-           "subgroups", "tuned", "name [platform, driver]");
+    printf("%-6s %-5s %10s %10s %10s %5s %5s %4s %9s %9s %9s  %s\n", "index", "type", "memory", "largest", "local", "group", "units",
+           "fp16", "subgroups", "matrix", "tuned", "name [platform, driver]");
     for (size_t i = 0; i < count; i++) {
         const device_info *d = &list[i];
         char index[32], memory[32], largest[32], local[32];
         (void)snprintf(index, sizeof index, "%d:%d", d->platform, d->index);
-        printf("%-6s %-5s %10s %10s %10s %5zu %5u %4s %9s %9s  %s [%s, %s]\n", index, types[d->type],
+        printf("%-6s %-5s %10s %10s %10s %5zu %5u %4s %9s %9s %9s  %s [%s, %s]\n", index, types[d->type],
                cli_bytes_text(memory, (double)d->global_memory), cli_bytes_text(largest, (double)d->max_allocation),
                cli_bytes_text(local, (double)d->local_memory), d->max_work_group, d->compute_units, d->fp16 ? "yes" : "no",
-               d->subgroups ? "yes" : "no", tuned(d), d->name, d->platform_name, d->driver);
+               d->subgroups ? "yes" : "no", matrix_unit_name(matrix_of_device(d)), tuned(d), d->name, d->platform_name, d->driver);
     }
 }
 

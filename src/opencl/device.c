@@ -53,6 +53,19 @@ static unsigned get_attribute(cl_device_id id, cl_device_info what)
     return clGetDeviceInfo(id, what, sizeof value, &value, NULL) == CL_SUCCESS ? value : 0;
 }
 
+// The sub-groups of Intel's matrix unit are the smallest of the device; their sizes by cl_intel_required_subgroup_size.
+static unsigned intel_matrix_size(cl_device_id id)
+{
+    enum { SUB_GROUP_SIZES_INTEL = 0x4108 };
+    size_t sizes[16] = {0}, bytes = 0, least = 0;
+    if (!has_extension(id, "cl_intel_subgroup_matrix_multiply_accumulate") ||
+        clGetDeviceInfo(id, SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) != CL_SUCCESS)
+        return 0;
+    for (size_t i = 0; i < bytes / sizeof *sizes; i++)
+        if (least == 0 || sizes[i] < least) least = sizes[i];
+    return (unsigned)least;
+}
+
 static void describe(cl_platform_id platform, cl_device_id id, device_info *info)
 {
     get_text(id, CL_DEVICE_NAME, info->name, sizeof info->name);
@@ -75,6 +88,7 @@ static void describe(cl_platform_id platform, cl_device_id id, device_info *info
     info->subgroups = has_extension(id, "cl_khr_subgroups") || has_extension(id, "cl_intel_subgroups");
     if (has_extension(id, "cl_nv_device_attribute_query"))
         info->nvidia_capability = 10 * get_attribute(id, NVIDIA_CAPABILITY_MAJOR) + get_attribute(id, NVIDIA_CAPABILITY_MINOR);
+    info->intel_matrix = intel_matrix_size(id);
     info->platform_id = platform;
     info->device_id = id;
 }

@@ -19,6 +19,7 @@ typedef struct device_info {
     unsigned native_vector; // floats in one of the device's registers, as it says; 16 with AVX-512, 1 on most GPUs
     bool fp16, fp64, subgroups;
     unsigned nvidia_capability;    // 86 for sm_86; 0: not NVIDIA's
+    unsigned intel_matrix;         // size of the sub-groups that Intel's matrix unit works for; 0: there is none
     void *platform_id, *device_id; // OpenCL handles; null for a device that is only described (dry run)
 } device_info;
 

@@ -10,26 +10,35 @@ typedef struct tile {
     double speed; // of a full device, against the best tile: products per value read from local memory
 } tile;
 
-// From the largest to the smallest: 64 items.
-static const tile tiles[] = {{128, 128, 64, 32, 1}, {64, 64, 32, 32, 0.8}, {32, 32, 16, 32, 0.5}};
-enum { TILES = sizeof tiles / sizeof *tiles, ITEMS_PER_UNIT = 512 };
+// From the largest to the smallest. Parts are multiples of a unit's instruction (matrix_shape), as large as registers allow; a group has
+// 32 to 256 items.
+enum { TILES = 3 };
+static const tile tiles_of_8[TILES] = {{128, 128, 16, 32, 1}, {64, 64, 16, 32, 0.8}, {32, 32, 16, 16, 0.5}},
+                  tiles_of_16[TILES] = {{128, 128, 32, 32, 1}, {64, 64, 32, 32, 0.8}, {32, 32, 16, 32, 0.5}},
+                  tiles_of_32[TILES] = {{128, 128, 64, 32, 1}, {64, 64, 32, 32, 0.8}, {32, 32, 16, 32, 0.5}},
+                  tiles_of_64[TILES] = {{128, 128, 64, 64, 1}, {64, 64, 64, 32, 0.8}, {32, 32, 32, 32, 0.5}};
 
-static size_t tile_items(const tile *t)
+static const tile *tiles_of(matrix_unit unit)
 {
-    return (size_t)(t->rows / t->part_rows) * (size_t)(t->outputs / t->part_outputs) * MATRIX_TEAM;
+    const int team = matrix_shape_of(unit)->team;
+    return team == 8 ? tiles_of_8 : team == 16 ? tiles_of_16 : team == 32 ? tiles_of_32 : tiles_of_64;
+}
+
+static size_t tile_items(const tile *t, matrix_unit unit)
+{
+    return (size_t)(t->rows / t->part_rows) * (size_t)(t->outputs / t->part_outputs) * (size_t)matrix_shape_of(unit)->team;
 }
 
 // Of the larger of the kernels: both operands as rows of 16 pairs and 4 unused ones, and what the emulation exchanges.
 static size_t tile_local_bytes(const tile *t, matrix_unit unit)
 {
-    enum { ROW_STEP = 20, EMULATION_VALUES = 12 };
-    const size_t operands = (size_t)(t->rows + t->outputs) * ROW_STEP * sizeof(uint32_t);
-    return operands + (unit == MATRIX_EMULATED ? tile_items(t) * EMULATION_VALUES * sizeof(float) : 0);
+    enum { ROW_STEP = 20 };
+    return (size_t)(t->rows + t->outputs) * ROW_STEP * sizeof(uint32_t) + matrix_scratch_bytes(unit, tile_items(t, unit));
 }
 
 static bool tile_fits(const tile *t, const device_info *device, matrix_unit unit)
 {
-    return tile_items(t) <= device->max_work_group && tile_local_bytes(t, unit) <= device->local_memory;
+    return tile_items(t, unit) <= device->max_work_group && tile_local_bytes(t, unit) <= device->local_memory;
 }
 
 bool conv_matrix_takes(const ops *o, tensor x, tensor y)
@@ -39,20 +48,21 @@ bool conv_matrix_takes(const ops *o, tensor x, tensor y)
 
 bool conv_matrix_fits(const device_info *device, matrix_unit unit)
 {
-    return tile_fits(&tiles[TILES - 1], device, unit);
+    return tile_fits(&tiles_of(unit)[TILES - 1], device, unit);
 }
 
 // What `slices` results of rows x outputs take, in tiles' products of a device whose every unit is busy: whole waves of groups.
 static double tile_time(const ops *o, const tile *t, size_t rows, size_t outputs, size_t slices)
 {
-    const size_t wave = ceil_div((size_t)context_device(o->ctx)->compute_units * ITEMS_PER_UNIT, tile_items(t));
+    const size_t items = (size_t)context_device(o->ctx)->compute_units * (size_t)matrix_shape_of(o->matrix)->items_most;
+    const size_t wave = ceil_div(items, tile_items(t, o->matrix));
     const size_t groups = ceil_div(rows, (size_t)t->rows) * ceil_div(outputs, (size_t)t->outputs) * slices;
     return (double)(ceil_div(groups, wave) * wave) * t->rows * t->outputs / t->speed;
 }
 
 static const tile *choose_tile(const ops *o, size_t rows, size_t outputs, size_t slices)
 {
-    const tile *best = &tiles[TILES - 1];
+    const tile *tiles = tiles_of(o->matrix), *best = &tiles[TILES - 1];
     for (int i = 0; i < TILES; i++)
         if (tile_fits(&tiles[i], context_device(o->ctx), o->matrix) &&
             tile_time(o, &tiles[i], rows, outputs, slices) < tile_time(o, best, rows, outputs, slices))
@@ -83,15 +93,16 @@ void conv_matrix(ops *o, const conv_call *call, bool transposed)
     const tensor x = call->x, y = call->y;
     const int in = x.c, out = y.c, pixels = tensor_rows(y);
     const tile *t = choose_tile(o, (size_t)pixels, (size_t)out, 1);
+    char options[MATRIX_OPTIONS_SIZE];
     kernel *k = kernel_get(o->ctx, "conv_matrix", "conv_matrix",
-                           "-DMATRIX_UNIT=%d -DMATRIX_TYPE=%s -DTAPS=%d -DTRANSPOSED=%d -DTILE_M=%d -DTILE_N=%d -DPART_M=%d -DPART_N=%d "
+                           "%s -DTAPS=%d -DTRANSPOSED=%d -DTILE_M=%d -DTILE_N=%d -DPART_M=%d -DPART_N=%d "
                            "-DX_TYPE=%s -DY_TYPE=%s -DRESIDUAL_TYPE=%s -DMIX_TYPE=%s -DEIGHTS=%d",
-                           o->matrix, storage_type_name(narrow_type(x, y)), w->taps, transposed, t->rows, t->outputs, t->part_rows,
+                           matrix_options(o->matrix, narrow_type(x, y), options), w->taps, transposed, t->rows, t->outputs, t->part_rows,
                            t->part_outputs, storage_type_name(x.type), storage_type_name(y.type), epilogue_type(call->e->residual, y),
                            epilogue_type(call->e->mix, y), eights(x, w->plain, in, out));
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div((size_t)out, (size_t)t->outputs), ceil_div((size_t)pixels, (size_t)t->rows)},
-                   .local = {tile_items(t)},
+                   .local = {tile_items(t, o->matrix)},
                    .padding = tile_padding((size_t)pixels, (size_t)t->rows) * tile_padding((size_t)out, (size_t)t->outputs)}),
            conv_cost(call), T(x), T(w->plain), EPILOGUE(call->e), T(y), I(in), I(out), I(pixels),
            WINDOW(x, y, call->stride, call->upsample, call->dilate));
@@ -108,7 +119,7 @@ static plan choose_plan(const ops *o, size_t pixels, size_t rows, size_t out)
     enum { SLICE_LEAST = 256, SLICE_STEP = 32, SLICES_MOST = 256 };
     const double PRODUCTS_PER_BYTE = 80; // a GPU does this many while it moves a byte
     const size_t most = ceil_div(pixels, SLICE_LEAST) < SLICES_MOST ? ceil_div(pixels, SLICE_LEAST) : SLICES_MOST;
-    plan best = {.tile = tiles}; // the first below takes its place
+    plan best = {.tile = tiles_of(o->matrix)}; // the first below takes its place
     double best_time = 0;
     for (size_t wanted = 1; wanted <= most; wanted++) {
         const size_t slice = ceil_div(ceil_div(pixels, wanted), SLICE_STEP) * SLICE_STEP, slices = ceil_div(pixels, slice);
@@ -128,16 +139,17 @@ void conv_weight_gradient_matrix(ops *o, const weight_gradient_call *call)
     const size_t row_eights = (size_t)call->taps * ceil_div((size_t)x.c, 8);
     const plan p = choose_plan(o, (size_t)tensor_rows(dy), 8 * row_eights, (size_t)dy.c);
     const tile *t = p.tile;
+    char options[MATRIX_OPTIONS_SIZE];
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
     const tensor partials = weight_gradient_partials(o, call, (int)p.slices);
     kernel *k = kernel_get(o->ctx, "conv_weight_gradient_matrix", "conv_weight_gradient_matrix",
-                           "-DMATRIX_UNIT=%d -DMATRIX_TYPE=%s -DTAPS=%d -DTILE_M=%d -DTILE_N=%d -DPART_M=%d -DPART_N=%d -DX_TYPE=%s "
+                           "%s -DTAPS=%d -DTILE_M=%d -DTILE_N=%d -DPART_M=%d -DPART_N=%d -DX_TYPE=%s "
                            "-DY_TYPE=%s -DEIGHTS=%d",
-                           o->matrix, storage_type_name(narrow_type(x, dy)), call->taps, t->rows, t->outputs, t->part_rows, t->part_outputs,
-                           storage_type_name(x.type), storage_type_name(dy.type), eights(x, dy, x.c, dy.c));
+                           matrix_options(o->matrix, narrow_type(x, dy), options), call->taps, t->rows, t->outputs, t->part_rows,
+                           t->part_outputs, storage_type_name(x.type), storage_type_name(dy.type), eights(x, dy, x.c, dy.c));
     LAUNCH(o->ctx, k,
            ((work){.groups = {ceil_div((size_t)dy.c, (size_t)t->outputs), ceil_div(8 * row_eights, (size_t)t->rows), p.slices},
-                   .local = {tile_items(t)},
+                   .local = {tile_items(t, o->matrix)},
                    .padding = tile_padding(8 * row_eights, (size_t)t->rows) * tile_padding((size_t)dy.c, (size_t)t->outputs)}),
            weight_gradient_cost(call, partials), T(x), T(dy), T(partials), I(x.c), I(dy.c), I(tensor_rows(dy)), I((int)p.slice),
            WINDOW(x, dy, call->stride, call->upsample, false));

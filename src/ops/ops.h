@@ -26,8 +26,22 @@ typedef struct variant_table {
     variant pointwise; // norms and everything else: CPU = wide vectors per item, else one lane per channel
 } variant_table;
 
-// What multiplies small matrices of 16-bit values, for operands stored in 16 bits (ops/matrix.h); as in cl/matrix.clh.
-typedef enum matrix_unit { MATRIX_NONE, MATRIX_EMULATED, MATRIX_NVIDIA } matrix_unit;
+// What multiplies small matrices of 16-bit values, for operands stored in 16 bits (ops/matrix.h); as in cl/matrix.clh. Before each unit its
+// emulation; Intel's by the size of the sub-group.
+typedef enum matrix_unit {
+    MATRIX_NONE,
+    MATRIX_EMULATED, // NVIDIA's
+    MATRIX_NVIDIA,
+    MATRIX_EMULATED_AMD_WMMA,
+    MATRIX_AMD_WMMA,
+    MATRIX_EMULATED_AMD_MFMA,
+    MATRIX_AMD_MFMA,
+    MATRIX_EMULATED_INTEL_8,
+    MATRIX_INTEL_8,
+    MATRIX_EMULATED_INTEL_16,
+    MATRIX_INTEL_16,
+    MATRIX_UNITS,
+} matrix_unit;
 
 struct ops {
     context *ctx;

@@ -48,7 +48,8 @@ static void read_line(const char *line, const char *end, const char *target, ker
 {
     char key[64];
     const char *at;
-    *report = (kernel_report){.mix.matrix = word_in(line, end, "unit=matrix") != NULL};
+    at = word_in(line, end, "unit=matrix:");
+    *report = (kernel_report){.mix.matrix = at ? (int)strtol(at, NULL, 10) : 0};
     for (size_t i = 0; i < sizeof mix_fields / sizeof *mix_fields; i++) {
         at = word_in(line, end, mix_fields[i].name);
         const double value = at ? strtod(at, NULL) : 0;

@@ -7,9 +7,10 @@
 
 extern const struct embedded_source embedded_reports[]; // ends with a null name
 
-// An item's instructions, for each multiply-add, or with `matrix` for each instruction of the matrix unit.
+// An item's instructions, for each multiply-add, or with `matrix` for each instruction of the matrix unit: so many multiply-adds are an
+// item's share of it.
 typedef struct instruction_mix {
-    bool matrix;
+    int matrix;
     double other;                     // instructions beside the product
     double special;                   // of these, by the unit of exp2 and division
     double local_bytes, global_bytes; // read and written

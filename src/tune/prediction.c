@@ -14,8 +14,6 @@ const char *const bottleneck_names[BOTTLENECKS] = {
     [BOUND_LAUNCH] = "launches",
 };
 
-enum { MATRIX_PRODUCTS = 16 * 8 * 16, MATRIX_TEAM = 32 }; // of one instruction, by so many items together (cl/matrix.clh)
-
 // What the model does not know, and takes for the middle one.
 typedef struct doubts {
     double overlap;      // of the pipes that are not the busiest: 1 wholly, 0 not at all; -1: as the number of teams says
@@ -39,7 +37,7 @@ static group_cycles cycles_of(const roofline_device *d, const modelled_launch *l
 {
     const instruction_mix *m = &l->report.mix;
     const double items = l->report.items, per_item = l->products / (l->groups * items); // products, or matrix instructions
-    const double each = m->matrix ? per_item * MATRIX_TEAM / MATRIX_PRODUCTS : per_item;
+    const double each = m->matrix ? per_item / m->matrix : per_item;
     const double arithmetic = m->matrix ? 0 : each * items / d->lanes, issue = each * items * (1 + m->other) / d->issue_lanes;
     const double team_issue = each * (1 + m->other) * d->team * d->schedulers / d->issue_lanes;
     const double waits = m->rounds * d->global_latency + m->waits * d->local_latency + m->barriers * BARRIER_CYCLES;
@@ -109,7 +107,7 @@ static double launch_seconds(const roofline_device *d, const modelled_launch *l,
     if (product) {
         bottleneck inside;
         const double execution = execution_seconds(d, l, doubt, &inside);
-        const double each = l->report.mix.matrix ? l->products * MATRIX_TEAM / MATRIX_PRODUCTS : l->products;
+        const double each = l->report.mix.matrix ? l->products / l->report.mix.matrix : l->products;
         const double cache = each * l->report.mix.global_bytes / d->cache_bandwidth;
         if (fmax(execution, cache) > seconds) *bound = cache > execution ? BOUND_CACHE : inside;
         seconds = fmax(seconds, fmax(execution, cache));

@@ -26,11 +26,11 @@ const roofline_device roofline_devices[] = {
         132, 128, 128, 1270, 16, 128, 4, 32, 2048, 5.5e12, 300, 24, 3e-06},
     // of the 61.4 TFLOP/s half are paired instructions, which the compiler makes of few multiply-adds here: lanes are without them
     {"rx7900xtx", "gfx1100", "gfx1100", "Advanced Micro Devices, Inc.", "gfx1100", 61.4e12, 960e9, 24, 96, 2500, 0,
-        96, 64, 64, 0, 16, 128, 2, 32, 1024, 3.5e12, 330, 40, 6e-6},
+        96, 64, 64, 256, 16, 128, 2, 32, 1024, 3.5e12, 330, 40, 6e-6},
     {"mi210", "gfx90a", "gfx90a", "Advanced Micro Devices, Inc.", "gfx90a", 22.6e12, 1638e9, 64, 104, 1700, 0,
-        104, 64, 64, 0, 16, 128, 4, 64, 2048, 4e12, 320, 64, 6e-6},
+        104, 64, 64, 512, 16, 128, 4, 64, 2048, 4e12, 320, 64, 6e-6},
     {"a770", "A770", "Intel(R) Arc(TM) A770 Graphics", "Intel(R) Corporation", "dg2-g10", 19.7e12, 560e9, 16, 512, 2400, 0,
-        32, 128, 128, 0, 32, 128, 16, 16, 2048, 1.7e12, 500, 60, 8e-6},
+        32, 128, 128, 1024, 32, 128, 16, 16, 2048, 1.7e12, 500, 60, 8e-6},
     {"iris-xe", "Iris(R) Xe", "Intel(R) Iris(R) Xe Graphics", "Intel(R) Corporation", "tgllp", 2.15e12, 68e9, 16, 96, 1400, 0,
         6, 128, 128, 0, 32, 128, 16, 16, 1792, 3e11, 250, 60, 8e-6},
     {0},
@@ -84,7 +84,10 @@ device_info roofline_describe(const roofline_device *device)
         info.local_memory = 64 << 10;
         info.max_work_group = 256;
     }
-    if (strstr(device->vendor, "Intel")) info.local_memory = 64 << 10;
+    if (strstr(device->vendor, "Intel")) {
+        info.local_memory = 64 << 10;
+        info.intel_matrix = device->matrix > 0 ? 8 : 0; // of Alchemist
+    }
     (void)snprintf(info.name, sizeof info.name, "%s", device->full);
     (void)snprintf(info.vendor, sizeof info.vendor, "%s", device->vendor);
     return info;

@@ -2,8 +2,9 @@
 
 Input: a folder made by list_kernels (kernels.tsv and the sources). Every distinct (source, options) is compiled for the vendors whose devices
 choose it, and for SPIR-V. Each (kernel, options, target) is one check. It fails on: a compile error, a function that no library has, spilled
-registers or scratch memory, local memory above the vendor's limit, SIMD8 on Intel in groups of more than 8 items (too many registers for more),
-on NVIDIA more than 128 registers with less than 25 % occupancy, unless REASONS says why.
+registers or scratch memory, local memory above the vendor's limit, SIMD8 on Intel in groups of more than 8 items (too many registers for more;
+a matrix unit of sub-groups of 8 has it), a kernel for a matrix unit without its instruction, on NVIDIA more than 128 registers with less than 25 %
+occupancy, unless REASONS says why.
 
 A compiler's start costs more than most kernels, so a run compiles many programs at once (join.py). Of each only the chosen kernels, but for
 every source's first: of the others a front end alone sees all, for errors and local memory, which would keep a driver from building the program.
@@ -46,7 +47,10 @@ INTEL = {"tgllp": (16 * 7, 128), "adl-p": (16 * 7, 128), "dg2-g10": (16 * 8, 128
 SPIRV = "spirv"
 VENDORS = {"nvidia": tuple(NVIDIA), "amd": tuple(AMD), "intel": tuple(INTEL), SPIRV: (SPIRV,)}
 TARGETS = [target for targets in VENDORS.values() for target in targets]
-MATRIX_EMULATION, MATRIX_INSTRUCTION = "-DMATRIX_UNIT=1", "-DMATRIX_UNIT=2"  # cl/matrix.clh
+# units of cl/matrix.clh: which targets have them (the others here have none), and their instruction; odd numbers are emulations
+MATRIX_TARGETS = {2: tuple(NVIDIA), 4: ("gfx1100",), 6: ("gfx90a",), 8: ("dg2-g10",), 10: ("pvc",)}
+MATRIX_INSTRUCTION = {2: "mma.sync.aligned.m16n8k16", 4: "v_wmma_f32_16x16x16", 6: "v_mfma_f32_16x16x16"}
+INTEL_DPAS = 0x59
 LOCAL_LIMIT = {"nvidia": 48 * KIB, "amd": 64 * KIB, "intel": 64 * KIB}
 
 # NVIDIA kernels that may take more than 128 registers with less than 25 % of the threads resident: kernel -> why
@@ -110,6 +114,28 @@ def local_problem(vendor, size):
     return f"{size} bytes of local memory, {LOCAL_LIMIT[vendor]} is the limit" if size > LOCAL_LIMIT[vendor] else None
 
 
+def matrix_unit(options):
+    """Of a list of options or their text: the number, or None."""
+    found = re.search(r"-DMATRIX_UNIT=(\d+)", options if isinstance(options, str) else " ".join(options))
+    return int(found[1]) if found else None
+
+
+def targets_of(vendor, options):
+    unit = matrix_unit(options)
+    return [t for t in VENDORS[vendor] if vendor == SPIRV or unit is None or t in MATRIX_TARGETS[unit]]
+
+
+def without_instruction(options, texts, kernels):
+    """texts: kernel -> its assembly. A report for each kernel of a matrix unit that does not use it."""
+    instruction = MATRIX_INSTRUCTION.get(matrix_unit(options))
+    return {k: Report("no instruction of the matrix unit") for k in kernels if instruction and instruction not in texts.get(k, "")}
+
+
+def shared_options(options):
+    """What programs need to have in common to be compiled as one: what is no macro of the source, and the unit."""
+    return " ".join(o for o in options.split() if not o.startswith("-D") or matrix_unit(o) is not None)
+
+
 # ---- NVIDIA
 
 
@@ -148,19 +174,19 @@ def compile_nvidia(source, options, kernels, folder):
     flags = ["-target", "nvptx64--nvidiacl", "-include", os.path.join(HERE, "nv_builtins.h"), "-Xclang", "-mlink-builtin-bitcode", "-Xclang",
              NVIDIA_LIBRARY]
     # the same PTX for all: clang's differs in its .target alone
+    targets = targets_of("nvidia", options)
     code, log = run(CLANG + flags + [f"-march={min(NVIDIA)}"] + options + ["-S", "-o", "k.ptx", source], folder)
     if code:
-        return {(target, k): Report(first_error(log)) for target in NVIDIA for k in kernels}
+        return {(target, k): Report(first_error(log)) for target in targets for k in kernels}
     with open(os.path.join(folder, "k.ptx")) as f:
         ptx = f.read()
-    if MATRIX_INSTRUCTION in options and "mma.sync.aligned.m16n8k16" not in ptx:
-        return {(target, k): Report("no instruction of the matrix unit") for target in NVIDIA for k in kernels}
+    without = without_instruction(options, dict(re.findall(r"\.entry (\w+)\((.*?)\n}", ptx, re.S)), kernels)
     unresolved = re.findall(r"\.extern \.func.*?(\w+)\s*\n?\(", ptx, re.S)
     if unresolved:
-        return {(target, k): Report(f"unresolved: {', '.join(unresolved)}") for target in NVIDIA for k in kernels}
+        return {(target, k): Report(f"unresolved: {', '.join(unresolved)}") for target in targets for k in kernels}
     if not ptxas():
-        return {(target, k): ptx_report(ptx, k) for target in NVIDIA for k in kernels}
-    for target in NVIDIA:
+        return {(target, k): without.get(k) or ptx_report(ptx, k) for target in targets for k in kernels}
+    for target in targets:
         code, log = run([ptxas(), f"-arch={target}", "-v", "-o", "k.cubin", "k.ptx"], folder)
         found = nvidia_kernels(log)
         for k, items in kernels.items():
@@ -171,7 +197,7 @@ def compile_nvidia(source, options, kernels, folder):
             occupancy = nvidia_occupancy(target, registers, local, items)
             problem = f"{spilled} bytes of spills and stack" if spilled else local_problem("nvidia", local)
             problem = problem or crowding_problem(re.sub(r"_v\d+$", "", k), registers, occupancy)
-            reports[target, k] = Report(problem, str(registers), occupancy, local)
+            reports[target, k] = without.get(k) or Report(problem, str(registers), occupancy, local)
     return reports
 
 
@@ -209,9 +235,14 @@ def amd_kernels(log):
 def compile_amd(source, options, kernels, folder):
     reports = {}
     flags = ["-target", "amdgcn-amd-amdhsa", f"--rocm-device-lib-path={amd_library()}", "-Rpass-analysis=kernel-resource-usage"]
-    for target, waves in AMD.items():
-        code, log = run(CLANG + flags + [f"-mcpu={target}"] + options + ["-c", "-o", "k.o", source], folder)
-        found = amd_kernels(log)
+    for target in targets_of("amd", options):
+        clang = CLANG[:1] + flags[:2] + [f"-mcpu={target}"]
+        code, log = run(CLANG + flags + [f"-mcpu={target}"] + options + ["-S", "-o", "k.s", source], folder)
+        found, without = amd_kernels(log), {}
+        if not code:
+            with open(os.path.join(folder, "k.s")) as f:
+                without = without_instruction(options, dict(re.findall(r"^(\w+):\s*; @\1\n(.*?)^\.Lfunc_end", f.read(), re.S | re.M)), kernels)
+            code, log = run(clang + ["-c", "-o", "k.o", "k.s"], folder)
         if not code:
             code, link_log = run(["ld.lld-19", "-shared", "--no-undefined", "-o", "k.co", "k.o"], folder)
             log = link_log if code else log
@@ -223,7 +254,7 @@ def compile_amd(source, options, kernels, folder):
             bad = {what: n.get(what, 0) for what in ("ScratchSize", "VGPRs Spill", "SGPRs Spill") if n.get(what, 0)}
             local = n.get("LDS Size", 0)
             problem = ", ".join(f"{what} {count}" for what, count in bad.items()) or local_problem("amd", local)
-            reports[target, k] = Report(problem, str(n["VGPRs"] + n.get("AGPRs", 0)), percent(n["Occupancy"], waves), local)
+            reports[target, k] = without.get(k) or Report(problem, str(n["VGPRs"] + n.get("AGPRs", 0)), percent(n["Occupancy"], AMD[target]), local)
     return reports
 
 
@@ -251,30 +282,44 @@ def undefined_symbols(sections):
     return [text_at(sections[".strtab"], name) for name, _, _, section, _, _ in symbols if section == 0 and name]
 
 
+def has_dpas(code):
+    """Whether machine code has an instruction of the matrix unit. One takes 16 bytes, or 8 if its bit 29 is set."""
+    at = 0
+    while at + 8 <= len(code):
+        word = struct.unpack_from("<I", code, at)[0]
+        if word & 0x7F == INTEL_DPAS:
+            return True
+        at += 8 if word >> 29 & 1 else 16
+    return False
+
+
 def intel_kernels(info):
-    """kernel -> (SIMD width, bytes of local memory, whether it uses private memory) from .ze_info"""
+    """kernel -> (SIMD width, bytes of local memory, whether it uses private memory, registers) from .ze_info"""
     found = {}
     for part in re.split(r"\n  - name: +", info.split("\nkernels_misc_info:")[0])[1:]:
-        numbers = [re.search(what + r": +(\d+)", part) for what in ("simd_size", "slm_size")]
-        found[part.split("\n")[0].strip()] = (int(numbers[0][1]), int(numbers[1][1]) if numbers[1] else 0, "per_thread_memory_buffers:" in part)
+        simd, local, registers = (re.search(what + r": +(\d+)", part) for what in ("simd_size", "slm_size", "grf_count"))
+        found[part.split("\n")[0].strip()] = (int(simd[1]), int(local[1]) if local else 0, "per_thread_memory_buffers:" in part,
+                                              int(registers[1]) if registers else 128)
     return found
 
 
-def intel_occupancy(target, simd, local, items):
+def intel_occupancy(target, simd, local, items, registers):
+    """Of the threads with 16 items or more: one with 8 counts half, and with 256 registers there are half as many."""
     threads_most, shared = INTEL[target]
     threads = -(-items // simd)
     granted = KIB
     while granted < local:
         granted *= 2
-    groups = threads_most // threads
+    groups = threads_most * 128 // registers // threads
     if local:
         groups = min(groups, shared * KIB // granted)
-    return percent(groups * threads, threads_most)
+    return percent(groups * threads * min(simd, 16), threads_most * 16)
 
 
 def compile_intel(source, options, kernels, folder):
     reports = {}
-    for target in INTEL:
+    unit = matrix_unit(options)
+    for target in targets_of("intel", options):
         out = os.path.join(folder, target)
         code, log = run(["ocloc", "compile", "-file", source, "-device", target, "-options", " ".join(["-cl-std=CL1.2"] + options),
                          "-internal_options", "-ze-allow-zebin -ze-enable-zebin", "-out_dir", out], folder)
@@ -286,16 +331,18 @@ def compile_intel(source, options, kernels, folder):
             if code or "INVALID opcode" in log or k not in found:
                 reports[target, k] = Report(first_error(log))
                 continue
-            simd, local, private = found[k]
+            simd, local, private, registers = found[k]
             problem = local_problem("intel", local)
             spilled = re.search(rf"kernel {k}\s.*?(spilled around \d+)", log)
             if undefined:
                 problem = f"unresolved: {', '.join(undefined)}"
             elif spilled or private:
                 problem = spilled[1] if spilled else "scratch memory"
-            elif simd < 16 and items > 8:
+            elif simd < 16 and items > 8 and unit != 8:  # which works for sub-groups of 8
                 problem = f"SIMD{simd}"
-            reports[target, k] = Report(problem, f"S{simd}", intel_occupancy(target, simd, local, items), local)
+            elif unit and not has_dpas(sections.get(f".text.{k}", b"")):
+                problem = "no instruction of the matrix unit"
+            reports[target, k] = Report(problem, f"S{simd}", intel_occupancy(target, simd, local, items, registers), local)
     return reports
 
 
@@ -324,7 +371,7 @@ def compile_job(job):
         try:
             return COMPILE[vendor](source, options.split(), kernels, folder)
         except subprocess.TimeoutExpired:
-            return {(target, k): Report("the compiler took over 240 s") for target in VENDORS[vendor] for k in kernels}
+            return {(target, k): Report("the compiler took over 240 s") for target in targets_of(vendor, options) for k in kernels}
 
 
 def local_bytes(ir):
@@ -336,12 +383,15 @@ def local_bytes(ir):
     return found
 
 
-def front_end(vendor, text, folder):
+def front_end(vendor, text, options, folder):
     """(whether a joined program compiles, {number of its part: problem} of local memory), of all its kernels."""
     source = os.path.join(folder, "whole.cl")
     with open(source, "w") as f:
         f.write(text)
-    code, log = run(["clang-19", "-x", "cl", "-cl-std=CL1.2", "-O0", "-target", "spir64", "-S", "-emit-llvm", "-o", "whole.ll", source], folder)
+    target = ["-target", "spir64"]
+    if vendor == "amd":  # whose matrix units are functions of the compiler
+        target = ["-target", "amdgcn-amd-amdhsa", f"-mcpu={targets_of(vendor, options)[0]}", "-nogpulib"]
+    code, log = run(["clang-19", "-x", "cl", "-cl-std=CL1.2", "-O0"] + target + ["-S", "-emit-llvm", "-o", "whole.ll", source], folder)
     if code:
         return False, {}
     with open(os.path.join(folder, "whole.ll")) as f:
@@ -351,16 +401,16 @@ def front_end(vendor, text, folder):
 
 
 def compile_joined(jobs, whole):
-    """Jobs of one vendor, and for each whether all kernels of its source are compiled -> what compile_job says of each."""
+    """Jobs of one vendor with the same shared_options, and for each whether all kernels of its source are compiled -> what compile_job says of each."""
     if len(jobs) == 1 and whole[0]:
         return [compile_job(jobs[0])]
-    vendor, programs = jobs[0][0], []
+    vendor, shared, programs = jobs[0][0], shared_options(jobs[0][2]), []
     for _, source, options, _ in jobs:
         with open(source) as f:
             programs.append((f.read(), options.split()))
     kernels = {k + join.suffix(i): items for i, job in enumerate(jobs) for k, items in job[3].items()}
     with tempfile.TemporaryDirectory() as folder:
-        compiles, large = (True, {}) if all(whole) else front_end(vendor, join.join(programs), folder)
+        compiles, large = (True, {}) if all(whole) else front_end(vendor, join.join(programs), shared, folder)
         if not compiles:
             return [compile_job(job) for job in jobs]
         chosen = [(text if every else join.without_other_kernels(text, job[3]), options)
@@ -368,10 +418,10 @@ def compile_joined(jobs, whole):
         source = os.path.join(folder, "joined.cl")
         with open(source, "w") as f:
             f.write(join.join(chosen))
-        reports = compile_job((vendor, source, "", kernels))
+        reports = compile_job((vendor, source, shared, kernels))
     results = []
     for i, job in enumerate(jobs):
-        result = {(target, k): reports[target, k + join.suffix(i)] for target in VENDORS[vendor] for k in job[3]}
+        result = {(target, k): reports[target, k + join.suffix(i)] for target in targets_of(vendor, shared) for k in job[3]}
         if i in large or any(r.problem for r in result.values()):
             result = compile_job(job)
         if i in large:
@@ -388,14 +438,15 @@ def compile_runs(runs):
 
 def make_runs(jobs):
     JOINED = 24
-    met, vendors = set(), collections.defaultdict(list)
+    met, groups = set(), collections.defaultdict(list)
     for job in jobs:
-        vendor, source = job[:2]
-        whole = vendor == SPIRV or (vendor, source) not in met or not shutil.which("clang-19")
-        met.add((vendor, source))
-        vendors[vendor].append((job, whole))
+        vendor, source, options = job[:3]
+        group = vendor, shared_options(options)
+        whole = vendor == SPIRV or (group, source) not in met or not shutil.which("clang-19")
+        met.add((group, source))
+        groups[group].append((job, whole))
     # neighbours cost alike: a run takes them from all over, so that none is long
-    return [mine[i :: -(-len(mine) // JOINED)] for mine in vendors.values() for i in range(-(-len(mine) // JOINED))]
+    return [mine[i :: -(-len(mine) // JOINED)] for mine in groups.values() for i in range(-(-len(mine) // JOINED))]
 
 
 # ---- the gate
@@ -411,7 +462,8 @@ def read_jobs(folder, missing, only):
             vendor, file, kernel, options, local = line.rstrip("\n").split("\t")
             x, y, z = (int(n) for n in local.split(","))
             # a matrix unit's instruction is one vendor's; its emulation is for tests, on CPUs
-            for v in (vendor,) if MATRIX_INSTRUCTION in options else (SPIRV,) if MATRIX_EMULATION in options else (vendor, SPIRV):
+            unit = matrix_unit(options)
+            for v in (vendor, SPIRV) if unit is None else (SPIRV,) if unit % 2 else (vendor,):
                 if v not in missing:
                     kernels[v, file, options][kernel] = x * y * z
     return [(vendor, os.path.join(os.path.abspath(folder), file + ".cl"), options, k) for (vendor, file, options), k in sorted(kernels.items())]
@@ -456,11 +508,13 @@ def check_planted(missing):
     # neighbour, in a run with others, is chosen, and the kernel beside it, which only a front end sees, is too large
     planted = [[("spill", "spill", "", 1024)], [("crowded", "crowded", "", 256)], [("unresolved", "unresolved", "", 64)],
                [("local", "local_memory", "", 64), ("local", "neighbour", "-DSECOND=1", 64)]]
-    cause = {"spill": "spill", "crowded": "occupancy", "unresolved": "unresolved|undefined", "local": "local memory|shared data"}
+    planted += [[("plain", "plain", f"-DMATRIX_UNIT={unit}", 64)] for unit in MATRIX_TARGETS]
+    cause = {"spill": "spill", "crowded": "occupancy", "unresolved": "unresolved|undefined", "local": "local memory|shared data",
+             "plain": "no instruction"}
     runs = [[((vendor, os.path.join(HERE, "planted", file + ".cl"), options, {kernel: items}), i == 0)
              for i, (file, kernel, options, items) in enumerate(run)]
             for vendor in ("nvidia", "amd", "intel") if vendor not in missing for run in planted
-            if vendor == "nvidia" or run[0][0] != "crowded"]
+            if (vendor == "nvidia" or run[0][0] != "crowded") and targets_of(vendor, run[0][2])]
     jobs = [job for run in runs for job, _ in run]
     passed = failed = 0
     for (vendor, source, _, _), reports in zip(jobs, compile_runs(runs)):

@@ -43,11 +43,11 @@ def without_other_kernels(text, kernels):
 
 
 def join(programs):
-    """programs: (source, [-DNAME=VALUE...]). A kernel of program i is called its name + suffix(i)."""
+    """programs: (source, options, of which those like -DNAME=VALUE are followed). A kernel of program i is called its name + suffix(i)."""
     parts = []
     for i, (text, options) in enumerate(programs):
         names = file_scope_names(text)
-        values = dict(option[len("-D") :].split("=", 1) for option in options)
+        values = dict(option[len("-D") :].split("=", 1) for option in options if option.startswith("-D"))
         parts += [f"#define {name} {value}\n" for name, value in values.items()]
         parts += [f"#define {name} {name}{suffix(i)}\n" for name in sorted(names)]
         parts += ["#pragma OPENCL FP_CONTRACT DEFAULT\n", text]

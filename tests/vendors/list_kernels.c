@@ -100,6 +100,7 @@ typedef struct vendor {
     uint64_t local_memory;
     size_t max_work_group;
     unsigned compute_units;
+    matrix_unit units[2]; // of its devices; NVIDIA's and its emulation, which is compiled to SPIR-V
 } vendor;
 
 static device_info describe(const vendor *v, uint64_t local_memory, size_t max_work_group, unsigned compute_units)
@@ -121,6 +122,7 @@ static device_info describe(const vendor *v, uint64_t local_memory, size_t max_w
 
 typedef struct output {
     const char *folder, *vendor;
+    matrix_unit unit; // what kernels are listed for
     FILE *table, *launches;
 } output;
 
@@ -176,8 +178,7 @@ static context *create_context(output *out, const device_info *d, idm_variants v
         network_create(o, &p->sizes, n) != IDM_OK)
         fail(d->name, idm_message());
     network_create_gradients(n);
-    // NVIDIA's unit, and the emulation, which is compiled to SPIR-V
-    if (variants == IDM_VARIANTS_GPU) o->matrix = strcmp(out->vendor, "nvidia") == 0 ? MATRIX_NVIDIA : MATRIX_EMULATED;
+    if (variants == IDM_VARIANTS_GPU) o->matrix = out->unit;
     return ctx;
 }
 
@@ -201,12 +202,12 @@ static const problem problems[] = { // of two steps: a third chooses nothing new
     {{{32, 64}, 2, 8, 2, 16}, 0.3},
     {{{48, 96}, 4, 16, 2, 8}, 0.5}};
 
-static void list_device(output *out, const device_info *d)
+static void list_device(output *out, const device_info *d, bool generic)
 {
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++)
         for (int math = IDM_MATH_FAST; math <= IDM_MATH_EXACT; math++) {
             list_problem(out, d, IDM_VARIANTS_GPU, (idm_math)math, &problems[i]);
-            list_problem(out, d, IDM_VARIANTS_GENERIC, (idm_math)math, &problems[i]);
+            if (generic) list_problem(out, d, IDM_VARIANTS_GENERIC, (idm_math)math, &problems[i]);
         }
 }
 
@@ -252,7 +253,7 @@ static size_t candidate_rows(const device_info *d, size_t round, tuning_row rows
     return listed;
 }
 
-static void list_candidates(output *out, const device_info *d)
+static void list_sizes(output *out, const device_info *d)
 {
     static const int sizes[] = {64, 256, 512};
     static const unsigned units[] = {1024, 96, 28};
@@ -262,6 +263,10 @@ static void list_candidates(output *out, const device_info *d)
             if (units[k] < d->compute_units) smaller.compute_units = units[k];
             list_tuned(out, &smaller, NULL, sizes[i], false);
         }
+}
+
+static void list_candidates(output *out, const device_info *d)
+{
     tuning_row rows[TUNED_OPS];
     for (size_t round = 0, count; candidate_rows(d, round, rows, &count) > 0; round++)
         list_tuned(out, d, &(tuning){.rows = rows, .count = count}, 256, false);
@@ -286,9 +291,9 @@ static void list_shipped(output *out, const device_info *d)
 
 int main(int argc, char **argv)
 {
-    static const vendor vendors[] = {{"nvidia", "NVIDIA Corporation", 48 << 10, 1024, 132},
-                                     {"amd", "Advanced Micro Devices, Inc.", 64 << 10, 256, 104},
-                                     {"intel", "Intel(R) Corporation", 64 << 10, 1024, 512}};
+    static const vendor vendors[] = {{"nvidia", "NVIDIA Corporation", 48 << 10, 1024, 132, {MATRIX_NVIDIA, MATRIX_EMULATED}},
+                                     {"amd", "Advanced Micro Devices, Inc.", 64 << 10, 256, 104, {MATRIX_AMD_WMMA, MATRIX_AMD_MFMA}},
+                                     {"intel", "Intel(R) Corporation", 64 << 10, 1024, 512, {MATRIX_INTEL_8, MATRIX_INTEL_16}}};
     static const struct {
         uint64_t local_memory;
         size_t max_work_group;
@@ -302,7 +307,11 @@ int main(int argc, char **argv)
         for (size_t l = 0; l < sizeof limits / sizeof *limits; l++) {
             const device_info d = describe(&vendors[v], limits[l].local_memory, limits[l].max_work_group, limits[l].compute_units);
             out.vendor = vendors[v].name;
-            list_device(&out, &d);
+            for (int i = 1; i >= 0; i--) {
+                out.unit = vendors[v].units[i];
+                list_device(&out, &d, i == 0);
+                if (l == 0 && launches) list_sizes(&out, &d);
+            }
             if (l == 0 && launches) list_candidates(&out, &d);
             if (l == 0) list_shipped(&out, &d);
         }

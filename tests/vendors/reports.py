@@ -2,7 +2,7 @@
 program as src/tune/kernel_reports.txt.
 
 A line a kernel: source, kernel, its options without -D; after a colon what holds for every device: items of a group, bytes of its local memory, and
-the instruction mix of an item (mix.py), per product (`unit=fma`) or per matrix instruction (`unit=matrix`); then a word a target: registers
+the instruction mix of an item (mix.py), per product (`unit=fma`) or per matrix instruction (`unit=matrix:N`, N products an item); then a word a target: registers
 (Intel: SIMD width) and, after a slash, the percentage of a multiprocessor's threads that can be resident; `spills` where the gate would refuse.
 `made=` is a hash of what the line was made from, the compilers' versions included: lines for which it still holds are kept.
 """
@@ -19,8 +19,9 @@ import mix
 
 PRODUCTS = re.compile(r"(attention|conv)_\w*(gpu|matrix)")
 TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "gfx90a", "gfx1100", "tgllp", "dg2-g10")  # of the devices in src/tune/roofline.c
-# alike to others, or of little time: the emulation; bfloat16, as half; 4-channel ends of the network; attention's backward pass in two
-LEFT_OUT = re.compile(rf"{gate.MATRIX_EMULATION} |bf16|_VEC=1 |EIGHTS=0 |PASS=[12] ")
+# alike to others, or of little time: the emulation; Ponte Vecchio's unit; bfloat16, as half; 4-channel ends of the network; attention's backward pass in two
+LEFT_OUT = re.compile(r"MATRIX_UNIT=(1|10) |bf16|_VEC=1 |EIGHTS=0 |PASS=[12] ")
+MATRIX_PRODUCTS = {2: "matrix:64", 4: "matrix:128", 6: "matrix:64", 8: "matrix:128"}
 Launch = collections.namedtuple("Launch", "local groups numbers")
 NUMBERS = {"other": 3, "special": 4, "local_bytes": 3, "global_bytes": 4, "rounds": 5, "waits": 5, "barriers": 5}
 
@@ -48,8 +49,8 @@ def mix_of(job):
     folder, (source, kernel, options), launch = job
     with tempfile.TemporaryDirectory() as place:
         flags = ["-target", "nvptx64--nvidiacl", "-include", os.path.join(gate.HERE, "nv_builtins.h"), "-Xclang", "-mlink-builtin-bitcode", "-Xclang",
-                 gate.NVIDIA_LIBRARY, "-march=sm_80"]
-        code, log = gate.run(gate.CLANG + flags + options.split() + ["-S", "-o", "k.ptx", os.path.join(folder, source + ".cl")], place)
+                 gate.NVIDIA_LIBRARY, "-march=sm_80", "-include", os.path.join(gate.HERE, "mix_builtins.h")]
+        code, log = gate.run(gate.CLANG + flags + [o for o in options.split() if o.startswith("-D")] + ["-S", "-o", "k.ptx", os.path.join(folder, source + ".cl")], place)
         if code:
             raise RuntimeError(gate.first_error(log))
         with open(os.path.join(place, "k.ptx")) as f:
@@ -80,7 +81,7 @@ def kept_lines(file):
 
 def line_of(key, launch, counts, reports, made):
     source, kernel, options = key
-    unit = "matrix" if gate.MATRIX_INSTRUCTION in options else "fma"
+    unit = MATRIX_PRODUCTS.get(gate.matrix_unit(options), "fma")
     local = max((r.local or 0 for r in reports.values()), default=0)
     words = [source, kernel, options.replace("-D", ""), ":", f"items={launch.local[0] * launch.local[1] * launch.local[2]}", f"local={local}",
              f"unit={unit}"]
