@@ -1,16 +1,11 @@
 #include "ops/attention.h"
 
+#include "ops/attention_matrix.h"
 #include "ops/rows.h"
 #include "ops/storage.h"
-#include <math.h>
 #include <string.h>
 
 enum { HEAD_SIZE_MOST = 128 };
-
-typedef struct attention_call {
-    tensor q, k, v, out, lse;
-    int stride, heads, head_size, tokens;
-} attention_call;
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -24,7 +19,7 @@ static void launch_attention(ops *o, const attention_call *a, kernel *k, size_t 
     const cost c = {.flops = 4 * tokens * values, .bytes = 4 * values * sizeof(float)};
     const work w = {.groups = {ceil_div((size_t)a->tokens, queries), (size_t)a->heads, (size_t)a->out.n}, .local = {local_0, local_1}};
     LAUNCH(o->ctx, k, w, c, T(a->q), T(a->k), T(a->v), T(a->out), T(a->lse), I(a->tokens), I(a->stride), I(a->heads),
-           F((float)(M_LOG2E / sqrt(a->head_size))), I(tensor_given(a->lse)));
+           F(attention_scale(a->head_size)), I(tensor_given(a->lse)));
 }
 
 static const tuning_row *tuned(const ops *o, tuned_op op, tensor out, int heads)
@@ -108,10 +103,13 @@ static bool heads_fit(ops *o, int channels, int heads)
 void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int heads, tensor out, tensor lse)
 {
     if (!heads_fit(o, out.c, heads)) return;
+    attention_call call = {q, k, v, out, lse, stride, heads, out.c / heads, out.h * out.w};
+    if (attention_matrix(o, &call)) return;
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const tensor place = storage_place(o, out);
-    const attention_call call = {storage_widen(o, q), storage_widen(o, k), storage_widen(o, v), place, lse, stride, heads,
-                                 out.c / heads,       out.h * out.w};
+    call.q = storage_widen(o, q);
+    call.k = storage_widen(o, k);
+    call.v = storage_widen(o, v);
+    call.out = storage_place(o, out);
     switch (o->table.attention) {
     case VARIANT_CPU:
         attention_cpu(o, &call);
@@ -123,7 +121,7 @@ void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int hea
         attention_generic(o, &call);
         break;
     }
-    storage_narrow(o, place, out);
+    storage_narrow(o, call.out, out);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
@@ -251,7 +249,7 @@ static void launch_backward(ops *o, const backward_call *a, const backward_kerne
     const cost c = {.flops = 2 * products * share * a->tokens * values, .bytes = 7 * share * values * sizeof(float)};
     const work w = {.groups = {groups, (size_t)a->heads, (size_t)a->out.n}, .local = {b->local_0, b->local_1}};
     LAUNCH(o->ctx, b->k, w, c, T(a->q), T(a->k), T(a->v), T(a->lse), T(a->delta), T(a->dout), T(a->dq), T(a->dk), T(a->dv), I(a->tokens),
-           I(a->stride), I(a->gradient_stride), I(a->heads), F((float)(M_LOG2E / sqrt(a->head_size))), I((int)own_span), I((int)other_span),
+           I(a->stride), I(a->gradient_stride), I(a->heads), F(attention_scale(a->head_size)), I((int)own_span), I((int)other_span),
            I((int)slices), I((int)shift));
 }
 
