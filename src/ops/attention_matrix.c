@@ -63,19 +63,30 @@ static bool eights(const tensor *parts, size_t count, int head_size, int stride)
     return whole;
 }
 
+// Whether there is a unit for what is read, which has to be stored alike, and written.
+static bool takes(const ops *o, const tensor *read, size_t count, tensor written)
+{
+    bool alike = true;
+    for (size_t i = 1; i < count; i++) alike = alike && read[i].type == read[0].type;
+    return alike && conv_matrix_takes(o, read[0], written);
+}
+
+static const char *narrow_type(tensor read, tensor written)
+{
+    return storage_type_name(read.type != DTYPE_F32 ? read.type : written.type);
+}
+
 bool attention_matrix(ops *o, const attention_call *a)
 {
     const tensor read[] = {a->q, a->k, a->v};
     const size_t tokens = (size_t)a->tokens, head_size = (size_t)a->head_size;
-    if (!conv_matrix_takes(o, a->q, a->out) || a->k.type != a->q.type || a->v.type != a->q.type) return false;
     const tile *t = choose_tile(o, head_size);
-    if (!t) return false;
-    const dtype narrow = a->q.type != DTYPE_F32 ? a->q.type : a->out.type;
+    if (!t || !takes(o, read, 3, a->out)) return false;
     const size_t queries = t->teams * t->team_queries;
     kernel *k = kernel_get(o->ctx, "attention_matrix", "attention_forward",
                            "-DMATRIX_UNIT=%d -DMATRIX_TYPE=%s -DHEAD=%d -DTEAMS=%zu -DTEAM_QUERIES=%zu -DKEYS=%zu -DSTEP_KEYS=%zu "
                            "-DX_TYPE=%s -DY_TYPE=%s -DEIGHTS=%d",
-                           o->matrix, storage_type_name(narrow), a->head_size, t->teams, t->team_queries, t->keys, t->step_keys,
+                           o->matrix, narrow_type(a->q, a->out), a->head_size, t->teams, t->team_queries, t->keys, t->step_keys,
                            storage_type_name(a->q.type), storage_type_name(a->out.type), eights(read, 3, a->head_size, a->stride));
     const double values = (double)tensor_elements(a->out);
     const double channels = (double)(round_up(head_size, MATRIX_K) + round_up(head_size, MATRIX_N)) / (2.0 * a->head_size);
@@ -85,5 +96,96 @@ bool attention_matrix(ops *o, const attention_call *a)
     const cost c = {4.0 * a->tokens * values, values * (double)(3 * dtype_size(a->q.type) + dtype_size(a->out.type))};
     LAUNCH(o->ctx, k, w, c, T(a->q), T(a->k), T(a->v), T(a->out), T(a->lse), I(a->tokens), I(a->stride), I(a->heads),
            F(attention_scale(a->head_size)), I(tensor_given(a->lse)));
+    return true;
+}
+
+// ---- backward
+
+// What a work-group of cl/attention_matrix_backward.cl owns and walks: a team owns MATRIX_M tokens. own_local: they lie in local memory,
+// for heads whose fragments would leave too few registers for the sums.
+typedef struct backward_tile {
+    size_t teams, others, step_others;
+    bool own_local;
+} backward_tile;
+
+static bool backward_tile_fits(const ops *o, const backward_tile *t, backward_pass pass, size_t head_size)
+{
+    enum { QUERY_VALUES = 2 };
+    const device_info *device = context_device(o->ctx);
+    const size_t gradients = pass == BACKWARD_KEYS ? 2 : 1; // whose second operands lie across
+    const size_t own = rows_bytes(t->teams * MATRIX_M, head_size);
+    const size_t others = 2 * rows_bytes(t->others, head_size) + gradients * across_bytes(t->others, head_size);
+    const size_t bytes = t->own_local ? 2 * own + others : larger(own, others);
+    return t->teams * MATRIX_TEAM <= device->max_work_group &&
+           bytes + QUERY_VALUES * sizeof(float) * t->others + emulation_bytes(o, t->teams) <= device->local_memory;
+}
+
+// The first that the device has room for; `teams` is 0 if there is none.
+static backward_tile choose_backward_tile(const ops *o, backward_pass pass, size_t head_size)
+{
+    static const backward_tile tiles[] = {{4, 32, 16, false}, {4, 16, 16, false}, {2, 16, 16, false}};
+    const size_t registers_most = pass == BACKWARD_KEYS ? 48 : 80; // two sums, or one, beside both operands' fragments
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        backward_tile t = tiles[i];
+        t.own_local = head_size > registers_most;
+        if (backward_tile_fits(o, &t, pass, head_size)) return t;
+    }
+    return (backward_tile){0};
+}
+
+// delta, and of each head what slopes are multiplied by before they are rounded.
+static void launch_delta(ops *o, const attention_backward_call *a, tensor delta, tensor range)
+{
+    enum { ITEMS = 64 };
+    const size_t rows = (size_t)a->tokens * (size_t)a->heads, samples = (size_t)a->out.n;
+    const tensor norms = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, a->out.n, a->heads, a->tokens, 2);
+    kernel *k = kernel_get(o->ctx, "attention_matrix_delta", "attention_delta", "-DHEAD=%d -DX_TYPE=%s", a->head_size,
+                           storage_type_name(a->out.type));
+    const double values = (double)tensor_elements(a->out), moved = (double)tensor_bytes(delta) + (double)tensor_bytes(norms);
+    LAUNCH(o->ctx, k, ((work){.groups = {ceil_div(rows, ITEMS), samples}, .local = {ITEMS}}),
+           ((cost){6 * values, 3 * (double)tensor_bytes(a->out) + moved}), T(a->dout), T(a->out), T(a->v), T(delta), T(norms), I(a->tokens),
+           I(a->stride), I(a->heads));
+    k = kernel_get(o->ctx, "attention_matrix_delta", "attention_range", "-DHEAD=%d -DX_TYPE=%s", a->head_size,
+                   storage_type_name(a->out.type));
+    LAUNCH(o->ctx, k, ((work){.groups = {(size_t)a->heads, samples}, .local = {ITEMS}}), ((cost){0, (double)tensor_bytes(norms)}), T(norms),
+           T(range), I(a->tokens), I(a->heads));
+}
+
+static void launch_backward(ops *o, const attention_backward_call *a, backward_pass pass, const backward_tile *t, tensor delta,
+                            tensor range)
+{
+    const tensor read[] = {a->q, a->k, a->v, a->dout};
+    const size_t tokens = (size_t)a->tokens, head_size = (size_t)a->head_size, own = t->teams * MATRIX_M;
+    const double gradients = pass == BACKWARD_KEYS ? 2 : 1, products = 2 + gradients, values = (double)tensor_elements(a->out);
+    const double channels = 2 * (double)round_up(head_size, MATRIX_K) + gradients * (double)round_up(head_size, MATRIX_N);
+    kernel *k =
+        kernel_get(o->ctx, "attention_matrix_backward", "attention_backward",
+                   "-DMATRIX_UNIT=%d -DMATRIX_TYPE=%s -DHEAD=%d -DPASS=%d -DTEAMS=%zu -DOTHERS=%zu -DSTEP_OTHERS=%zu -DOWN_LOCAL=%d "
+                   "-DX_TYPE=%s -DY_TYPE=%s -DEIGHTS=%d",
+                   o->matrix, narrow_type(a->q, a->dq), a->head_size, (int)pass, t->teams, t->others, t->step_others, t->own_local,
+                   storage_type_name(a->q.type), storage_type_name(a->dq.type), eights(read, 4, a->head_size, a->stride));
+    const work w = {.groups = {ceil_div(tokens, own), (size_t)a->heads, (size_t)a->out.n},
+                    .local = {t->teams * MATRIX_TEAM},
+                    .padding = tile_padding(tokens, own) * tile_padding(tokens, t->others) * channels / (products * a->head_size)};
+    const cost c = {2 * products * a->tokens * values,
+                    values * (4 * (double)dtype_size(a->q.type) + gradients * (double)dtype_size(a->dq.type))};
+    LAUNCH(o->ctx, k, w, c, T(a->q), T(a->k), T(a->v), T(a->lse), T(delta), T(range), T(a->dout), T(a->dq), T(a->dk), T(a->dv),
+           I(a->tokens), I(a->stride), I(a->gradient_stride), I(a->heads), F(attention_scale(a->head_size)));
+}
+
+bool attention_matrix_backward(ops *o, const attention_backward_call *a)
+{
+    const tensor read[] = {a->q, a->k, a->v, a->out, a->dout};
+    const backward_tile keys = choose_backward_tile(o, BACKWARD_KEYS, (size_t)a->head_size);
+    const backward_tile queries = choose_backward_tile(o, BACKWARD_QUERIES, (size_t)a->head_size);
+    const bool alike = a->dk.type == a->dq.type && a->dv.type == a->dq.type;
+    if (!keys.teams || !queries.teams || !alike || !takes(o, read, 5, a->dq)) return false;
+    const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
+    const tensor delta = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, a->out.n, a->heads, a->tokens, 1);
+    const tensor range = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, a->out.n, a->heads, 1, 1);
+    launch_delta(o, a, delta, range);
+    launch_backward(o, a, BACKWARD_KEYS, &keys, delta, range);
+    launch_backward(o, a, BACKWARD_QUERIES, &queries, delta, range);
+    arena_release(o->ctx, POOL_ACTIVATIONS, mark);
     return true;
 }

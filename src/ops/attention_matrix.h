@@ -9,4 +9,7 @@
 // fit the device.
 bool attention_matrix(ops *o, const attention_call *a);
 
+// The same of the gradients, always in two passes; a->delta is not used.
+bool attention_matrix_backward(ops *o, const attention_backward_call *a);
+
 #endif

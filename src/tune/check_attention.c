@@ -142,7 +142,7 @@ static check_result check_forward(ops *o, attention_shape shape, attention_logit
 check_result check_attention(ops *o, attention_shape shape, attention_logits logits, bool with_lse)
 {
     double lse_error;
-    check_result result = check_forward(o, shape, logits, with_lse, (attention_types){0}, &lse_error);
+    check_result result = check_forward(o, shape, logits, with_lse, (attention_types){.values = DTYPE_F32}, &lse_error);
     result.error = fmax(result.error, lse_error);
     return result;
 }
@@ -238,6 +238,12 @@ static double part_error(const gradient_problem *p, int part, double cancelled, 
 
 check_result check_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices)
 {
+    return check_stored_attention_backward(o, shape, logits, gradient_slices, (attention_types){.values = DTYPE_F32});
+}
+
+check_result check_stored_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices,
+                                             attention_types types)
+{
     scratch memory = {0};
     const int c = shape.heads * shape.head_size, tokens = shape.h * shape.w;
     const size_t rows = (size_t)shape.n * tokens;
@@ -250,20 +256,24 @@ check_result check_attention_backward(ops *o, attention_shape shape, attention_l
     p.want = scratch_doubles(&memory, 3 * rows * c);
     if (memory.failed) return scratch_end(&memory, (check_result){0});
     set_values(&shape, logits, 0, values);
+    check_round(values, 3 * rows * c, types.values);
+    check_round(dout, rows * c, types.values);
+    for (size_t i = 0; i < rows * c; i++) dout[i] = ldexpf(dout[i], types.dout_power);
     for (size_t i = 0; i < 3 * rows * c; i++) p.want[i] = NAN;
     for (int sample = 0; sample < shape.n; sample++)
         for (int head = 0; head < shape.heads; head++) expect_gradients(&p, sample, head);
 
     tensor part[3], gradient[3];
-    const tensor all = check_upload(o, values, 1, 1, (int)rows, 3 * c), out = check_output(o, shape.n, shape.h, shape.w, c);
-    const tensor lse = check_output(o, shape.n, shape.heads, tokens, 1), dall = check_output(o, 1, 1, (int)rows, 3 * c);
+    const tensor all = check_upload_as(o, types.stored, values, 1, 1, (int)rows, 3 * c);
+    const tensor out = check_output_as(o, types.stored, shape.n, shape.h, shape.w, c);
+    const tensor lse = check_output(o, shape.n, shape.heads, tokens, 1), dall = check_output_as(o, types.out, 1, 1, (int)rows, 3 * c);
     split(&shape, shape.slices, all, part);
     split(&shape, gradient_slices, dall, gradient);
     attention_forward(o, part[0], part[1], part[2], row_stride(&shape), shape.heads, out, lse);
     attention_backward(o, part[0], part[1], part[2], row_stride(&shape), shape.heads, out, lse,
-                       tensor_shaped(check_upload(o, dout, 1, 1, (int)rows, c), shape.n, shape.h, shape.w, c), gradient[0], gradient[1],
-                       gradient[2], slice_stride(&shape, gradient_slices));
-    check_result result = {context_read(o->ctx, dall, got), INFINITY};
+                       tensor_shaped(check_upload_as(o, types.stored, dout, 1, 1, (int)rows, c), shape.n, shape.h, shape.w, c), gradient[0],
+                       gradient[1], gradient[2], slice_stride(&shape, gradient_slices));
+    check_result result = {context_read(o->ctx, storage_widen(o, dall), got), INFINITY};
     if (result.status == IDM_OK) {
         const bool one_hot = logits == ATTENTION_ONE_HOT || tokens == 1,
                    alike = one_hot || logits == ATTENTION_EQUAL || logits == ATTENTION_LOW;

@@ -26,6 +26,7 @@ check_result check_attention(ops *o, attention_shape shape, attention_logits log
 // what is written are stored.
 typedef struct attention_types {
     dtype values, stored, out;
+    int dout_power; // backward: dout is times 2^dout_power
 } attention_types;
 
 // The output, computed without the log-sum-exp, and the log-sum-exp.
@@ -36,5 +37,9 @@ check_result check_stored_lse(ops *o, attention_shape shape, attention_logits lo
 // matrix; else three dense tensors. Where the true dq (all keys with a weight are alike) or dk (one key has all the weight) is zero, the
 // error is relative to the terms that cancel.
 check_result check_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices);
+
+// The same of what is stored in 16 bits; the output is stored as what is read.
+check_result check_stored_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices,
+                                             attention_types types);
 
 #endif
