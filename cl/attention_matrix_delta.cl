@@ -16,7 +16,7 @@
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_delta(TENSOR(const ELEMENT(X_TYPE), dout), TENSOR(const ELEMENT(X_TYPE), out),
                                                                                  TENSOR(const ELEMENT(X_TYPE), v), TENSOR(float, delta),
-                                                                                 TENSOR(float2, norms), const int tokens, const int stride, const int heads)
+                                                                                 TENSOR(float, norms), const int tokens, const int stride, const int heads)
 {
     const int i = GROUP_ID(0) * ITEMS + get_local_id(0), token = i / heads, head = i % heads, sample = GROUP_ID(1);
     START(dout);
@@ -37,19 +37,19 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_delta
         squares = fma((float2)(gradient, value), (float2)(gradient, value), squares);
     }
     delta[to] = sum;
-    norms[to] = sqrt(squares);
+    vstore2(sqrt(squares), to, norms);
 }
 
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_range(TENSOR(const float2, norms), TENSOR(float, range), const int tokens,
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_range(TENSOR(const float, norms), TENSOR(float, range), const int tokens,
                                                                                  const int heads)
 {
     __local float2 most[ITEMS];
     const int item = get_local_id(0), head = GROUP_ID(1) * heads + GROUP_ID(0);
     START(norms);
     START(range);
-    norms += (size_t)head * tokens;
+    norms += 2 * (size_t)head * tokens;
     float2 own = 0.0f;
-    for (int token = item; token < tokens; token += ITEMS) own = fmax(own, norms[token]);
+    for (int token = item; token < tokens; token += ITEMS) own = fmax(own, vload2(token, norms));
     most[item] = own;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (item > 0) return;
