@@ -9,7 +9,8 @@
 // QUERIES +---------+ KEYS +--------+
 //
 // Local size (ITEMS), groups (ceil(tokens / QUERIES), heads, samples). Scale and the base of the exponential are applied to float32 S. The exponential is
-// native_exp2 whatever `math` says: weights are then rounded to 16 bits, which is a thousand times as coarse.
+// native_exp2 whatever `math` says: weights are then rounded to 16 bits, which is a thousand times as coarse. What is summed, and divided by, are the
+// rounded weights: so they sum to one, and what all values have in common is not rounded with them.
 #include "common.clh"
 #include "storage.clh"
 #ifndef HEAD
@@ -125,7 +126,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_forwa
 #pragma unroll MATRIX_UNROLL
                 for (int n = 0; n < SCORES_N; n++) {
                     score[m][n] = native_exp2(fma(score[m][n], scale, offset));
-                    sum[m] += score[m][n];
+                    sum[m] += matrix_rounded(score[m][n]);
                 }
 #pragma unroll MATRIX_UNROLL
                 for (int n = 0; n < TILES_N; n++) total[m][n] *= rescale;
