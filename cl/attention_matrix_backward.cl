@@ -167,12 +167,12 @@ attention_backward(TENSOR(const OPERAND(X_TYPE), q), TENSOR(const OPERAND(X_TYPE
     }
 
     for (int other = 0; other < tokens; other += OTHERS) {
-        load_rows(first, stride, other, OTHERS, tokens, first_rows);
-        load_rows(second, second_stride, other, OTHERS, tokens, second_rows);
-        load_across(first, stride, other, OTHERS, tokens, first_across);
+        load_rows_and_across(first, stride, other, OTHERS, tokens, first_rows, first_across);
 #if PASS == BACKWARD_KEYS
-        load_across(second, second_stride, other, OTHERS, tokens, second_across);
+        load_rows_and_across(second, second_stride, other, OTHERS, tokens, second_rows, second_across);
         for (int i = get_local_id(0); i < OTHERS; i += ITEMS) values[i] = query_values(lse, delta, other + i, tokens, head_range);
+#else
+        load_rows(second, second_stride, other, OTHERS, tokens, second_rows);
 #endif
         barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll 1

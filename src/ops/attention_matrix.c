@@ -45,12 +45,12 @@ static bool tile_fits(const ops *o, const tile *t, size_t head_size)
     return t->teams * MATRIX_TEAM <= device->max_work_group && larger(queries, keys) + emulation_bytes(o, t->teams) <= device->local_memory;
 }
 
-// The first that the device has room for, or null. Two rows of fragments for each load, where registers hold their sums: heads up to 48.
+// The first that the device has room for, or null. Scores of 64 keys at once where registers hold them beside the sums: heads up to 48.
 static const tile *choose_tile(const ops *o, size_t head_size)
 {
-    static const tile tiles[] = {{4, 32, 64, 16}, {4, 16, 64, 32}, {4, 16, 32, 32}, {2, 16, 32, 32}};
-    enum { TILES = sizeof tiles / sizeof *tiles, TWO_ROWS_MOST = 48 };
-    for (size_t i = head_size > TWO_ROWS_MOST; i < TILES; i++)
+    static const tile tiles[] = {{4, 16, 64, 64}, {4, 16, 64, 32}, {4, 16, 32, 32}, {2, 16, 32, 32}};
+    enum { TILES = sizeof tiles / sizeof *tiles, ALL_KEYS_MOST = 48 };
+    for (size_t i = head_size > ALL_KEYS_MOST; i < TILES; i++)
         if (tile_fits(o, &tiles[i], head_size)) return &tiles[i];
     return NULL;
 }
@@ -125,9 +125,10 @@ static backward_tile choose_backward_tile(const ops *o, backward_pass pass, size
 {
     static const backward_tile tiles[] = {{4, 32, 16, false}, {4, 16, 16, false}, {2, 16, 16, false}};
     const size_t registers_most = pass == BACKWARD_KEYS ? 48 : 80; // two sums, or one, beside both operands' fragments
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+    const bool own_local = head_size > registers_most;
+    for (size_t i = own_local; i < sizeof tiles / sizeof *tiles; i++) {
         backward_tile t = tiles[i];
-        t.own_local = head_size > registers_most;
+        t.own_local = own_local;
         if (backward_tile_fits(o, &t, pass, head_size)) return t;
     }
     return (backward_tile){0};
