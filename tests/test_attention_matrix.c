@@ -124,11 +124,9 @@ static const double SLOPES = 0.75, SLOPES_OF_FEW = 2.5;
 
 static void check_backward(ops *o, attention_shape s, attention_logits logits, dtype type, bool few)
 {
-    for (int slices = 0; slices < 2; slices++) {
-        OPS_CHECK(o, SLOPES * rounding(type), check_stored_attention_backward(o, s, logits, slices, types(type, DTYPE_F32, type)));
-        OPS_CHECK(o, (few ? SLOPES_OF_FEW : SLOPES) * rounding(type),
-                  check_stored_attention_backward(o, s, logits, slices, types(type, type, slices ? type : DTYPE_F32)));
-    }
+    OPS_CHECK(o, SLOPES * rounding(type), check_stored_attention_backward(o, s, logits, false, types(type, DTYPE_F32, type)));
+    OPS_CHECK(o, (few ? SLOPES_OF_FEW : SLOPES) * rounding(type),
+              check_stored_attention_backward(o, s, logits, true, types(type, type, type)));
 }
 
 static void test_backward(void **state)
@@ -141,9 +139,8 @@ static void test_backward(void **state)
     ops_fixture f;
     (void)state;
     open_emulated(&f, &plain);
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (dtype type = DTYPE_F16; type <= DTYPE_BF16; type++)
-            check_backward(&f.o, shapes[i], ATTENTION_RANDOM, type, shapes[i].h * shapes[i].w < 32);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) // few types of each head size: every one costs programs to build
+        check_backward(&f.o, shapes[i], ATTENTION_RANDOM, i % 2 ? DTYPE_F16 : DTYPE_BF16, shapes[i].h * shapes[i].w < 32);
     ops_fixture_close(&f);
 }
 
