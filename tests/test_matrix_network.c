@@ -10,7 +10,7 @@ static void count_launches(void *user, const char *name, long launched, double s
     if (strcmp(name, "conv_matrix") == 0 || strcmp(name, "conv_weight_gradient_matrix") == 0) *(long *)user += launched;
 }
 
-static void check(idm_precision precision, double most_out, double most_median, const char *what)
+static void check(const char *name, idm_precision precision, double most_out, double most_median, const char *what)
 {
     const golden_setting setting = {
         .variants = IDM_VARIANTS_CPU, .gemm = IDM_GEMM_OWN, .math = IDM_MATH_EXACT, .matrix = IDM_MATRIX_EMULATE};
@@ -21,8 +21,10 @@ static void check(idm_precision precision, double most_out, double most_median, 
     golden_errors e;
     bool changed;
     long launched = 0;
-    assert_int_equal(tensor_file_open("data/golden_tiny.safetensors", &file), IDM_OK);
-    golden_open(&g, "tiny");
+    char path[64];
+    (void)snprintf(path, sizeof path, "data/golden_%s.safetensors", name);
+    assert_int_equal(tensor_file_open(path, &file), IDM_OK);
+    golden_open(&g, name);
     idm_session *session = golden_session(&g, &setting);
     const trainer_options options = {.batch = g.m.count,
                                      .height = g.m.height,
@@ -56,17 +58,30 @@ static void check(idm_precision precision, double most_out, double most_median, 
 static void test_half(void **state)
 {
     (void)state;
-    check(IDM_PRECISION_HALF, 2e-3, 2e-3, "half");
+    check("tiny", IDM_PRECISION_HALF, 2e-3, 2e-3, "half");
 }
 
 static void test_bf16(void **state)
 {
     (void)state;
-    check(IDM_PRECISION_BF16, 1.5e-2, 3e-2, "bf16");
+    check("tiny", IDM_PRECISION_BF16, 1.5e-2, 3e-2, "bf16");
+}
+
+static void test_sharp_half(void **state)
+{
+    (void)state;
+    check("sharp", IDM_PRECISION_HALF, 2e-3, 2e-3, "half, sharp");
+}
+
+static void test_sharp_bf16(void **state)
+{
+    (void)state;
+    check("sharp", IDM_PRECISION_BF16, 1.5e-2, 3e-2, "bf16, sharp");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_half), cmocka_unit_test(test_bf16)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_half), cmocka_unit_test(test_bf16), cmocka_unit_test(test_sharp_half),
+                                       cmocka_unit_test(test_sharp_bf16)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,11 @@
 #include "ops/attention.h"
 
+#include "ops/attention_matrix.h"
 #include "ops/rows.h"
 #include "ops/storage.h"
-#include <math.h>
 #include <string.h>
 
 enum { HEAD_SIZE_MOST = 128 };
-
-typedef struct attention_call {
-    tensor q, k, v, out, lse;
-    int stride, heads, head_size, tokens;
-} attention_call;
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -24,7 +19,7 @@ static void launch_attention(ops *o, const attention_call *a, kernel *k, size_t 
     const cost c = {.flops = 4 * tokens * values, .bytes = 4 * values * sizeof(float)};
     const work w = {.groups = {ceil_div((size_t)a->tokens, queries), (size_t)a->heads, (size_t)a->out.n}, .local = {local_0, local_1}};
     LAUNCH(o->ctx, k, w, c, T(a->q), T(a->k), T(a->v), T(a->out), T(a->lse), I(a->tokens), I(a->stride), I(a->heads),
-           F((float)(M_LOG2E / sqrt(a->head_size))), I(tensor_given(a->lse)));
+           F(attention_scale(a->head_size)), I(tensor_given(a->lse)));
 }
 
 static const tuning_row *tuned(const ops *o, tuned_op op, tensor out, int heads)
@@ -108,10 +103,13 @@ static bool heads_fit(ops *o, int channels, int heads)
 void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int heads, tensor out, tensor lse)
 {
     if (!heads_fit(o, out.c, heads)) return;
+    attention_call call = {q, k, v, out, lse, stride, heads, out.c / heads, out.h * out.w};
+    if (attention_matrix(o, &call)) return;
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const tensor place = storage_place(o, out);
-    const attention_call call = {storage_widen(o, q), storage_widen(o, k), storage_widen(o, v), place, lse, stride, heads,
-                                 out.c / heads,       out.h * out.w};
+    call.q = storage_widen(o, q);
+    call.k = storage_widen(o, k);
+    call.v = storage_widen(o, v);
+    call.out = storage_place(o, out);
     switch (o->table.attention) {
     case VARIANT_CPU:
         attention_cpu(o, &call);
@@ -123,19 +121,11 @@ void attention_forward(ops *o, tensor q, tensor k, tensor v, int stride, int hea
         attention_generic(o, &call);
         break;
     }
-    storage_narrow(o, place, out);
+    storage_narrow(o, call.out, out);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
 // ---- backward
-
-typedef struct backward_call {
-    tensor q, k, v, out, lse, dout, dq, dk, dv, delta;
-    int stride, gradient_stride, heads, head_size, tokens;
-} backward_call;
-
-// Whose tokens a work-group owns and what it makes of them; the PASS of cl/attention_*_backward.cl.
-typedef enum backward_pass { BACKWARD_ALL, BACKWARD_KEYS, BACKWARD_QUERIES } backward_pass;
 
 typedef struct backward_kernel {
     kernel *k;
@@ -143,7 +133,7 @@ typedef struct backward_kernel {
     size_t local_0, local_1;
 } backward_kernel;
 
-static backward_kernel backward_cpu(ops *o, const backward_call *a, backward_pass pass)
+static backward_kernel backward_cpu(ops *o, const attention_backward_call *a, backward_pass pass)
 {
     enum { OTHERS = 120 };
     const tuning_row *row = tuned(o, TUNED_ATTENTION_BACKWARD, a->out, a->heads);
@@ -195,7 +185,7 @@ static backward_tile backward_choose_tile(const device_info *device, size_t head
     return t[i];
 }
 
-static backward_kernel backward_gpu(ops *o, const backward_call *a, backward_pass pass)
+static backward_kernel backward_gpu(ops *o, const attention_backward_call *a, backward_pass pass)
 {
     const device_info *device = context_device(o->ctx);
     const tuning_row *row = tuned(o, TUNED_ATTENTION_BACKWARD, a->out, a->heads);
@@ -211,7 +201,7 @@ static backward_kernel backward_gpu(ops *o, const backward_call *a, backward_pas
     return (backward_kernel){k, t.own, t.lanes, backward_rows(&t)};
 }
 
-static backward_kernel backward_generic(ops *o, const backward_call *a, backward_pass pass)
+static backward_kernel backward_generic(ops *o, const attention_backward_call *a, backward_pass pass)
 {
     const size_t items = generic_items(o);
     kernel *k = kernel_get(o->ctx, "attention_generic_backward", "attention_backward", "-DHEAD=%d -DEXACT=%d -DPASS=%d -DITEMS=%zu",
@@ -219,7 +209,7 @@ static backward_kernel backward_generic(ops *o, const backward_call *a, backward
     return (backward_kernel){k, 1, items, 1};
 }
 
-static backward_kernel backward_choose(ops *o, const backward_call *a, backward_pass pass)
+static backward_kernel backward_choose(ops *o, const attention_backward_call *a, backward_pass pass)
 {
     switch (o->table.attention) {
     case VARIANT_CPU:
@@ -233,7 +223,7 @@ static backward_kernel backward_choose(ops *o, const backward_call *a, backward_
 
 // Slices of the keys, and of the queries, of one head: enough that every unit of the device has work, and that a work-group has little
 // enough of it for the longest allowed launch.
-static size_t backward_slices(const ops *o, const backward_call *a)
+static size_t backward_slices(const ops *o, const attention_backward_call *a)
 {
     enum { GROUPS_PER_UNIT = 4, SLICES_MOST = 64 };
     static const double GROUP_FLOPS_MOST = 1e9;
@@ -243,20 +233,20 @@ static size_t backward_slices(const ops *o, const backward_call *a)
     return most > brief ? most : brief;
 }
 
-static void launch_backward(ops *o, const backward_call *a, const backward_kernel *b, double products, size_t own_span, size_t other_span,
-                            size_t slices, size_t shift)
+static void launch_backward(ops *o, const attention_backward_call *a, const backward_kernel *b, double products, size_t own_span,
+                            size_t other_span, size_t slices, size_t shift)
 {
     const size_t groups = ceil_div((size_t)a->tokens, own_span);
     const double values = (double)tensor_elements(a->out), share = 1 / (double)slices;
     const cost c = {.flops = 2 * products * share * a->tokens * values, .bytes = 7 * share * values * sizeof(float)};
     const work w = {.groups = {groups, (size_t)a->heads, (size_t)a->out.n}, .local = {b->local_0, b->local_1}};
     LAUNCH(o->ctx, b->k, w, c, T(a->q), T(a->k), T(a->v), T(a->lse), T(a->delta), T(a->dout), T(a->dq), T(a->dk), T(a->dv), I(a->tokens),
-           I(a->stride), I(a->gradient_stride), I(a->heads), F((float)(M_LOG2E / sqrt(a->head_size))), I((int)own_span), I((int)other_span),
+           I(a->stride), I(a->gradient_stride), I(a->heads), F(attention_scale(a->head_size)), I((int)own_span), I((int)other_span),
            I((int)slices), I((int)shift));
 }
 
 // Launch after launch, the slices of queries move on by one against the slices of keys, so that no two groups add to the same dQ at once.
-static void backward_one_pass(ops *o, const backward_call *a)
+static void backward_one_pass(ops *o, const attention_backward_call *a)
 {
     const backward_kernel b = backward_choose(o, a, BACKWARD_ALL);
     const size_t tokens = (size_t)a->tokens, span = ceil_div(ceil_div(tokens, backward_slices(o, a)), b.block) * b.block;
@@ -264,14 +254,14 @@ static void backward_one_pass(ops *o, const backward_call *a)
     for (size_t shift = 0; shift < slices; shift++) launch_backward(o, a, &b, 5, span, span, slices, shift);
 }
 
-static void backward_two_pass(ops *o, const backward_call *a)
+static void backward_two_pass(ops *o, const attention_backward_call *a)
 {
     const backward_kernel keys = backward_choose(o, a, BACKWARD_KEYS), queries = backward_choose(o, a, BACKWARD_QUERIES);
     launch_backward(o, a, &keys, 4, keys.block, (size_t)a->tokens, 1, 0);
     launch_backward(o, a, &queries, 3, queries.block, (size_t)a->tokens, 1, 0);
 }
 
-static void launch_delta(ops *o, const backward_call *a)
+static void launch_delta(ops *o, const attention_backward_call *a)
 {
     const rows_grid g = rows_plan(o, a->out.n, a->tokens * a->heads, a->head_size, ops_pointwise_width(o, a->head_size), 2 * a->head_size);
     kernel *k = kernel_get(o->ctx, "attention_delta", "attention_delta", "%s", g.options);
@@ -283,27 +273,36 @@ void attention_backward(ops *o, tensor q, tensor k, tensor v, int stride, int he
                         tensor dk, tensor dv, int gradient_stride)
 {
     if (!heads_fit(o, out.c, heads)) return;
+    attention_backward_call call = {.q = q,
+                                    .k = k,
+                                    .v = v,
+                                    .out = out,
+                                    .lse = lse,
+                                    .dout = dout,
+                                    .dq = dq,
+                                    .dk = dk,
+                                    .dv = dv,
+                                    .stride = stride,
+                                    .gradient_stride = gradient_stride,
+                                    .heads = heads,
+                                    .head_size = out.c / heads,
+                                    .tokens = out.h * out.w};
+    if (attention_matrix_backward(o, &call)) return;
     const arena_mark mark = arena_save(o->ctx, POOL_ACTIVATIONS);
-    const tensor delta = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, out.n, heads, out.h * out.w, 1);
-    const tensor gradients[] = {dq, dk, dv}, places[] = {storage_place(o, dq), storage_place(o, dk), storage_place(o, dv)};
-    const backward_call call = {.q = storage_widen(o, q),
-                                .k = storage_widen(o, k),
-                                .v = storage_widen(o, v),
-                                .out = storage_widen(o, out),
-                                .lse = lse,
-                                .dout = storage_widen(o, dout),
-                                .dq = places[0],
-                                .dk = places[1],
-                                .dv = places[2],
-                                .delta = delta,
-                                .stride = stride,
-                                .gradient_stride = gradient_stride,
-                                .heads = heads,
-                                .head_size = out.c / heads,
-                                .tokens = out.h * out.w};
+    call.delta = arena_push(o->ctx, POOL_ACTIVATIONS, DTYPE_F32, out.n, heads, out.h * out.w, 1);
+    call.dq = storage_place(o, dq);
+    call.dk = storage_place(o, dk);
+    call.dv = storage_place(o, dv);
+    call.q = storage_widen(o, q);
+    call.k = storage_widen(o, k);
+    call.v = storage_widen(o, v);
+    call.out = storage_widen(o, out);
+    call.dout = storage_widen(o, dout);
     launch_delta(o, &call);
     if (o->attention_two_pass || o->table.attention == VARIANT_GENERIC) backward_two_pass(o, &call); // generic has no other
     else backward_one_pass(o, &call);
-    for (int i = 0; i < 3; i++) storage_narrow(o, places[i], gradients[i]);
+    storage_narrow(o, call.dq, dq);
+    storage_narrow(o, call.dk, dk);
+    storage_narrow(o, call.dv, dv);
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }

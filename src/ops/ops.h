@@ -12,7 +12,7 @@ typedef enum variant {
     VARIANT_CPU,     // explicit vectors, one item per group, no local memory, no barriers
     VARIANT_GPU,     // tiles in local memory
     VARIANT_CLBLAST, // gemm only
-    VARIANT_MATRIX,  // convolutions and linear layers on what is stored in 16 bits; never in the table, see ops.matrix
+    VARIANT_MATRIX,  // convolutions, linear layers and attention on what is stored in 16 bits; never in the table, see ops.matrix
 } variant;
 
 // "cpu" and so on, for people.
@@ -49,7 +49,8 @@ struct ops {
     bool gemm_tuned;             // rows of the tuning may say which linear layers run by CLBlast; else the table does
     dtype storage;               // of activations inside the network's modules and their gradients: float32, or 16 bits (ops/storage.h)
     bool exact;                  // math = exact: no approximated exp or erf, no Winograd
-    bool attention_two_pass;     // attention's backward pass makes the weights twice, once for dK and dV, once for dQ
+    bool attention_two_pass;     // attention's backward pass makes the weights twice, once for dK and dV, once for dQ; on a matrix unit it
+                                 // always does
     matrix_unit matrix;          // matrix_choose sets it; else none
     tensor zeros;                // a row of zeros (POOL_OPERATOR), what convolution reads outside the picture; ops_create makes it
     const tuning *tuning;        // kernel parameters, or null: every operation chooses by itself

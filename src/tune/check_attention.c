@@ -1,6 +1,7 @@
 #include "tune/check_attention.h"
 
 #include "ops/attention.h"
+#include "ops/storage.h"
 #include "oracle/oracle_attention.h"
 #include "tune/scratch.h"
 
@@ -86,6 +87,7 @@ static void expect(const attention_shape *s, const float *values, double *out, d
 // As check_compare; where `want` is NaN, t need only be finite.
 static check_result compare_some(ops *o, tensor t, const double *want, float *got)
 {
+    t = storage_widen(o, t);
     check_result result = {context_read(o->ctx, t, got), INFINITY};
     double difference = 0, norm = 0;
     bool finite = true;
@@ -103,29 +105,60 @@ static void split(const attention_shape *s, bool slices, tensor all, tensor part
 {
     for (int i = 0; i < 3; i++) {
         part[i] = tensor_shaped(all, s->n, s->h, s->w, s->heads * s->head_size);
-        part[i].offset += slice_start(s, slices, i) * sizeof(float);
+        part[i].offset += slice_start(s, slices, i) * dtype_size(all.type);
     }
 }
 
-check_result check_attention(ops *o, attention_shape shape, attention_logits logits, bool with_lse)
+// The errors of the output and of the log-sum-exp.
+static check_result check_forward(ops *o, attention_shape shape, attention_logits logits, bool with_lse, attention_types types,
+                                  double *lse_error)
 {
     scratch memory = {0};
     const int c = shape.heads * shape.head_size, tokens = shape.h * shape.w;
     const size_t rows = (size_t)shape.n * tokens;
     float *values = scratch_values(&memory, 3 * rows * c, 1, 2), *got = scratch_values(&memory, rows * c, 2, 1);
     double *want = scratch_doubles(&memory, rows * c), *want_lse = scratch_doubles(&memory, rows * shape.heads);
+    *lse_error = 0;
     if (memory.failed) return scratch_end(&memory, (check_result){0});
     set_values(&shape, logits, 1.5f, values); // no cancellation in means of v
+    check_round(values, 3 * rows * c, types.values);
     expect(&shape, values, want, want_lse);
 
     tensor part[3];
-    const tensor all = check_upload(o, values, 1, 1, (int)rows, 3 * c), out = check_output(o, shape.n, shape.h, shape.w, c);
+    const tensor all = check_upload_as(o, types.stored, values, 1, 1, (int)rows, 3 * c);
+    const tensor out = check_output_as(o, types.out, shape.n, shape.h, shape.w, c);
     const tensor lse = with_lse ? check_output(o, shape.n, shape.heads, tokens, 1) : NO_TENSOR;
     split(&shape, shape.slices, all, part);
     attention_forward(o, part[0], part[1], part[2], row_stride(&shape), shape.heads, out, lse);
     check_result result = compare_some(o, out, want, got);
-    if (with_lse) result = check_worst(result, compare_some(o, lse, want_lse, got));
+    if (with_lse && result.status == IDM_OK) {
+        const check_result of_lse = compare_some(o, lse, want_lse, got);
+        result.status = of_lse.status;
+        *lse_error = of_lse.error;
+    }
     return scratch_end(&memory, result);
+}
+
+check_result check_attention(ops *o, attention_shape shape, attention_logits logits, bool with_lse)
+{
+    double lse_error;
+    check_result result = check_forward(o, shape, logits, with_lse, (attention_types){.values = DTYPE_F32}, &lse_error);
+    result.error = fmax(result.error, lse_error);
+    return result;
+}
+
+check_result check_stored_attention(ops *o, attention_shape shape, attention_logits logits, attention_types types)
+{
+    double lse_error;
+    return check_forward(o, shape, logits, false, types, &lse_error);
+}
+
+check_result check_stored_lse(ops *o, attention_shape shape, attention_logits logits, attention_types types)
+{
+    double lse_error;
+    check_result result = check_forward(o, shape, logits, true, types, &lse_error);
+    result.error = lse_error;
+    return result;
 }
 
 // ---- backward
@@ -205,6 +238,12 @@ static double part_error(const gradient_problem *p, int part, double cancelled, 
 
 check_result check_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices)
 {
+    return check_stored_attention_backward(o, shape, logits, gradient_slices, (attention_types){.values = DTYPE_F32});
+}
+
+check_result check_stored_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices,
+                                             attention_types types)
+{
     scratch memory = {0};
     const int c = shape.heads * shape.head_size, tokens = shape.h * shape.w;
     const size_t rows = (size_t)shape.n * tokens;
@@ -217,20 +256,24 @@ check_result check_attention_backward(ops *o, attention_shape shape, attention_l
     p.want = scratch_doubles(&memory, 3 * rows * c);
     if (memory.failed) return scratch_end(&memory, (check_result){0});
     set_values(&shape, logits, 0, values);
+    check_round(values, 3 * rows * c, types.values);
+    check_round(dout, rows * c, types.values);
+    for (size_t i = 0; i < rows * c; i++) dout[i] = ldexpf(dout[i], types.dout_power);
     for (size_t i = 0; i < 3 * rows * c; i++) p.want[i] = NAN;
     for (int sample = 0; sample < shape.n; sample++)
         for (int head = 0; head < shape.heads; head++) expect_gradients(&p, sample, head);
 
     tensor part[3], gradient[3];
-    const tensor all = check_upload(o, values, 1, 1, (int)rows, 3 * c), out = check_output(o, shape.n, shape.h, shape.w, c);
-    const tensor lse = check_output(o, shape.n, shape.heads, tokens, 1), dall = check_output(o, 1, 1, (int)rows, 3 * c);
+    const tensor all = check_upload_as(o, types.stored, values, 1, 1, (int)rows, 3 * c);
+    const tensor out = check_output_as(o, types.stored, shape.n, shape.h, shape.w, c);
+    const tensor lse = check_output(o, shape.n, shape.heads, tokens, 1), dall = check_output_as(o, types.out, 1, 1, (int)rows, 3 * c);
     split(&shape, shape.slices, all, part);
     split(&shape, gradient_slices, dall, gradient);
     attention_forward(o, part[0], part[1], part[2], row_stride(&shape), shape.heads, out, lse);
     attention_backward(o, part[0], part[1], part[2], row_stride(&shape), shape.heads, out, lse,
-                       tensor_shaped(check_upload(o, dout, 1, 1, (int)rows, c), shape.n, shape.h, shape.w, c), gradient[0], gradient[1],
-                       gradient[2], slice_stride(&shape, gradient_slices));
-    check_result result = {context_read(o->ctx, dall, got), INFINITY};
+                       tensor_shaped(check_upload_as(o, types.stored, dout, 1, 1, (int)rows, c), shape.n, shape.h, shape.w, c), gradient[0],
+                       gradient[1], gradient[2], slice_stride(&shape, gradient_slices));
+    check_result result = {context_read(o->ctx, storage_widen(o, dall), got), INFINITY};
     if (result.status == IDM_OK) {
         const bool one_hot = logits == ATTENTION_ONE_HOT || tokens == 1,
                    alike = one_hot || logits == ATTENTION_EQUAL || logits == ATTENTION_LOW;

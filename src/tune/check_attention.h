@@ -22,9 +22,24 @@ typedef struct attention_shape {
 // Output and log-sum-exp; if not with_lse the output alone, computed without it.
 check_result check_attention(ops *o, attention_shape shape, attention_logits logits, bool with_lse);
 
+// Of what is stored in 16 bits: the type that represents all values from the start, and how q, k and v (backward: all that is read) and
+// what is written are stored.
+typedef struct attention_types {
+    dtype values, stored, out;
+    int dout_power; // backward: dout is times 2^dout_power
+} attention_types;
+
+// The output, computed without the log-sum-exp, and the log-sum-exp.
+check_result check_stored_attention(ops *o, attention_shape shape, attention_logits logits, attention_types types);
+check_result check_stored_lse(ops *o, attention_shape shape, attention_logits logits, attention_types types);
+
 // dq, dk and dv of every step-th token, from the device's own output and log-sum-exp. gradient_slices: they are column slices of one
 // matrix; else three dense tensors. Where the true dq (all keys with a weight are alike) or dk (one key has all the weight) is zero, the
 // error is relative to the terms that cancel.
 check_result check_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices);
+
+// The same of what is stored in 16 bits; the output is stored as what is read.
+check_result check_stored_attention_backward(ops *o, attention_shape shape, attention_logits logits, bool gradient_slices,
+                                             attention_types types);
 
 #endif

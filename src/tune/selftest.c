@@ -36,20 +36,25 @@ int selftest_max_channels(const model_sizes *sizes)
 
 static const double MATRIX_TOLERANCE = 1e-4;
 
-static void add_row(run *s, const char *op, variant v, const char *shape, check_result result)
+static void add_row(run *s, const char *op, variant v, double tolerance, const char *shape, check_result result)
 {
     if (result.status != IDM_OK) {
         s->status = status_prefix(result.status, "selftest of %s %s", op, shape);
         s->stopped = true;
         return;
     }
-    const bool matrix = v == VARIANT_MATRIX;
-    const selftest_row row = {op, variant_name(v), shape, result.error, matrix ? MATRIX_TOLERANCE : selftest_tolerance(s->o)};
+    const selftest_row row = {op, variant_name(v), shape, result.error, tolerance};
     s->stopped = !s->visit(s->user, &row);
 }
 
+static double tolerance_of(const run *s, variant v)
+{
+    return v == VARIANT_MATRIX ? MATRIX_TOLERANCE : selftest_tolerance(s->o);
+}
+
 // Runs one check, gives its memory back, adds its row.
-#define CHECK(s, op, v, call, ...)                                          \
+#define CHECK(s, op, v, call, ...) CHECK_WITHIN(s, op, v, tolerance_of(s, v), call, __VA_ARGS__)
+#define CHECK_WITHIN(s, op, v, tolerance, call, ...)                        \
     do {                                                                    \
         if (!!(s)->stopped) break;                                          \
         char shape_[64];                                                    \
@@ -57,7 +62,7 @@ static void add_row(run *s, const char *op, variant v, const char *shape, check_
         const arena_mark mark_ = arena_save((s)->o->ctx, POOL_ACTIVATIONS); \
         const check_result result_ = (call);                                \
         arena_release((s)->o->ctx, POOL_ACTIVATIONS, mark_);                \
-        add_row(s, op, v, shape_, result_);                                 \
+        add_row(s, op, v, tolerance, shape_, result_);                      \
     } while (0)
 
 enum { HEIGHT = 6, WIDTH = 7, PIXELS = HEIGHT * WIDTH }; // of feature maps: odd, and few, since the oracle is plain C
@@ -147,6 +152,30 @@ static void check_gradients(run *s)
           pixels);
 }
 
+// More than a block of the variant's: 192 tokens on CPUs, at most 64 elsewhere.
+static attention_shape attention_tokens(const run *s, int level)
+{
+    const int height = s->o->table.attention == VARIANT_CPU ? 13 : 5, heads = s->sizes.heads;
+    return (attention_shape){1, height, 17, heads, s->sizes.channels[level] / heads, true, 1};
+}
+
+// Its weights, and what it makes of them, are rounded to 16 bits.
+static void check_matrix_attention(run *s, dtype type, const char *name, bool training)
+{
+    const double rounding = type == DTYPE_F16 ? 0x1p-11 : 0x1p-8;
+    for (int level = 0; level < 2; level++) {
+        attention_shape z = attention_tokens(s, level);
+        z.slices = false; // as the network has them in 16 bits
+        const attention_types types = {.values = type, .stored = type, .out = DTYPE_F32};
+        CHECK_WITHIN(s, "attention", VARIANT_MATRIX, rounding, check_stored_attention(s->o, z, ATTENTION_RANDOM, types),
+                     "%s, %d tokens, %d heads of %d", name, z.h * z.w, z.heads, z.head_size);
+        if (!training) continue;
+        CHECK_WITHIN(s, "attention, gradient", VARIANT_MATRIX, rounding,
+                     check_stored_attention_backward(s->o, z, ATTENTION_RANDOM, false, types), "%s, %d tokens, %d heads of %d", name,
+                     z.h * z.w, z.heads, z.head_size);
+    }
+}
+
 // What runs on the matrix unit where activations are stored in 16 bits.
 static void check_matrix_unit(run *s, bool training)
 {
@@ -159,6 +188,7 @@ static void check_matrix_unit(run *s, bool training)
     for (int i = 0; i < 2; i++) {
         const int part = types[i].part, in_place = part | CHECK_RESIDUAL | CHECK_IN_PLACE;
         const char *name = types[i].name;
+        check_matrix_attention(s, i == 0 ? DTYPE_F16 : DTYPE_BF16, name, training);
         CHECK(s, "linear", VARIANT_MATRIX, check_gemm(s->o, PIXELS, c0, 8 * c0, part | CHECK_BIAS), "%s, %d -> %d", name, c0, 8 * c0);
         CHECK(s, "linear", VARIANT_MATRIX, check_gemm(s->o, PIXELS, 4 * c1, c1, part | CHECK_BIAS | CHECK_RESIDUAL), "%s, %d -> %d", name,
               4 * c1, c1);
@@ -174,13 +204,6 @@ static void check_matrix_unit(run *s, bool training)
         CHECK(s, "conv3x3, gradient of w", VARIANT_MATRIX, check_stored_backward_weight(s->o, 1, HEIGHT, WIDTH, c0, c0, 9, 1, false, part),
               "%s, %d -> %d", name, c0, c0);
     }
-}
-
-// More than a block of the variant's: 192 tokens on CPUs, at most 64 elsewhere.
-static attention_shape attention_tokens(const run *s, int level)
-{
-    const int height = s->o->table.attention == VARIANT_CPU ? 13 : 5, heads = s->sizes.heads;
-    return (attention_shape){1, height, 17, heads, s->sizes.channels[level] / heads, true, 1};
 }
 
 static void check_attention_forward(run *s, int level, const char *name, attention_logits logits, bool wide)

@@ -137,7 +137,7 @@ class Run:
         if re.search(r"\.f(16|32|64)|\.bf16", kind) or name not in ARITHMETIC:
             return None
         if kind.endswith(".pred"):
-            a, b = ([self.values.get(s, 0) or 0 for s in sources] + [0])[:2]
+            a, b = ([int(bool(self.value(s, 32))) for s in sources] + [0])[:2]  # true is written -1
             return {"and": a & b, "or": a | b, "not": 1 - a, "xor": a ^ b, "mov": a}.get(name, 0)
         types = re.findall(r"\.([busp])(\d+)", kind) or [("u", "32")]
         bits_in, bits_out = int(types[-1][1]), int(types[0][1])
