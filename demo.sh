@@ -39,6 +39,6 @@ cat <<END
 
 out-demo/NAME_panel.png: the photograph; what the measurements say of each pixel by themselves (A^T y); the reconstruction; its errors.
 out-demo/report.html has all of it on one page.
-The network is the small one that ships with idm (configs/small.ini, bench/SMALL_MODEL.md), trained in an hour and a half on part of two CPU cores.
+The network is the small one that ships with idm (configs/small.ini, bench/SMALL_MODEL.md), trained in a few hours on part of two CPU cores.
 With the authors' released weights, net_params_50.pkl, the published network does the same with --weights net_params_50.pkl.
 END
