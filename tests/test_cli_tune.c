@@ -90,7 +90,11 @@ static void test_used(void **state)
     expect_not_said("untuned");
     bool searched = false;
     for (int attempt = 0; attempt < 5 && !searched; attempt++) { // a busy machine gets less far, and then has the kernels
-        cJSON *result = cli_json("IDM_CACHE_DIR=used " TUNE "--seconds 12 --size 32 --json");
+        const int status = cli_run("IDM_CACHE_DIR=used " TUNE "--seconds 12 --size 32 --json");
+        if (status == 2 && strstr(cli_err, "too short")) continue;
+        assert_int_equal(status, 0);
+        cJSON *result = cJSON_Parse(cli_out);
+        assert_non_null(result);
         searched = json_number(result, "classes") > 0 && json_number(result, "candidates") > 0;
         cJSON_Delete(result);
     }
