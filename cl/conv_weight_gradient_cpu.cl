@@ -9,12 +9,6 @@
 #ifndef TAPS
 #define TAPS 9 // 1 or 9
 #endif
-#ifndef TILE_ROWS
-#define TILE_ROWS 5 // input channels per register tile
-#endif
-#ifndef TILE_VECS
-#define TILE_VECS 5 // float16 vectors of outputs per row of the tile
-#endif
 #ifndef TILES
 #define TILES 32 // tiles of a panel at most: rows <= TILES * TILE_ROWS
 #endif
@@ -24,48 +18,22 @@
 #ifndef BLOCK
 #define BLOCK 64 // pixels
 #endif
-#ifndef UNROLL
-#define UNROLL 4 // of the loop over pixels
-#endif
-#define PANEL (16 * TILE_VECS)
+#include "tile.clh"
 #define X_VECTORS ((TILES * TILE_ROWS + 15) / 16 | 1) // of a pixel's channels; odd, so that a channel's cache lines lie in all sets of a cache
 #include "window.clh"
 
 // Adds the products of `count` pixels to the tile, whose channels of the first pixel begin at x.
-static inline void accumulate(float16 acc[TILE_ROWS][TILE_VECS], const float *x, const float *dy, const int count)
+static inline void accumulate_pixels(float16 acc[TILE_ROWS][TILE_VECS], const float *x, const float *dy, const int count)
 {
 #pragma unroll UNROLL
     for (int p = 0; p < count; p++) {
-        float16 b[TILE_VECS];
+        float16 row[TILE_VECS];
 #pragma unroll
-        for (int v = 0; v < TILE_VECS; v++) b[v] = vload16(v, dy);
-#pragma unroll
-        for (int r = 0; r < TILE_ROWS; r++)
-#pragma unroll
-            for (int v = 0; v < TILE_VECS; v++) acc[r][v] = fma((float16)(x[r]), b[v], acc[r][v]);
+        for (int v = 0; v < TILE_VECS; v++) row[v] = vload16(v, dy);
+        add_product(acc, x, row);
         x += 16 * X_VECTORS;
         dy += PANEL;
     }
-}
-
-static inline float16 load_some(__global const float *p, const int count)
-{
-    float v[16];
-    for (int i = 0; i < 16; i++) v[i] = i < count ? p[i] : 0.0f;
-    return vload16(0, v);
-}
-
-static inline void store_some(const float16 value, __global float *p, const int count)
-{
-    float v[16];
-    vstore16(value, 0, v);
-    for (int i = 0; i < count; i++) p[i] = v[i];
-}
-
-// `count` floats from p, or as many as fill the vector.
-static inline float16 load_most(__global const float *p, const int count)
-{
-    return count >= 16 ? vload16(0, p) : load_some(p, count);
 }
 
 static inline void prefetch_floats(__global const float *p, const int count)
@@ -133,7 +101,7 @@ conv_weight_gradient_cpu(TENSOR(const float, x), TENSOR(const float, dy), TENSOR
                 for (int r = 0; r < TILE_ROWS; r++)
 #pragma unroll
                     for (int v = 0; v < TILE_VECS; v++) acc[r][v] = 0.0f;
-                accumulate(acc, (const float *)xs + tile * TILE_ROWS, (const float *)ys, count);
+                accumulate_pixels(acc, (const float *)xs + tile * TILE_ROWS, (const float *)ys, count);
 #pragma unroll
                 for (int r = 0; r < TILE_ROWS; r++)
 #pragma unroll

@@ -3,7 +3,8 @@
 //   W in panels of PANEL outputs, transformed: [ceil(out / PANEL)][POSITIONS][in][PANEL], zero beyond out (weight.cl, weight_to_winograd).
 // y is cut into tiles of 4x4 pixels, row by row, picture by picture; those at the right and lower edges may lie partly outside. The host goes through them in
 // slices, so that what is between the kernels stays in the caches: tiles [first, first + count), in blocks of `block`, a multiple of TILE_ROWS.
-//   winograd_input   the tiles' inputs, 6x6 pixels each, transformed:     [blocks][POSITIONS][block][stride], stride = in rounded up to 16
+//   winograd_input   the tiles' inputs, 6x6 pixels each, transformed:     [blocks][POSITIONS][block][stride], stride = in rounded up to 16;
+//                    or, for cl/conv_weight_gradient_winograd.cl, in panels of `width` channels, a multiple of 16: [blocks][panels][POSITIONS][block][width]
 //   conv_winograd    for each position inputs times weights, in products: [blocks][panels][POSITIONS][block][PANEL]; these transformed, in y
 // One item per group, no local memory, no barriers.
 #include "common.clh"
@@ -13,23 +14,14 @@
 #define TAPS 9
 #include "window.clh"
 
-// Where a tile lies: its picture, and its first row and column there.
-static inline void tile_at(const int tile, const int oh, const int ow, int *picture, int *top, int *left)
-{
-    const int across = (ow + OUTPUTS - 1) / OUTPUTS, down = (oh + OUTPUTS - 1) / OUTPUTS, row = tile / across;
-    *picture = row / down;
-    *top = (row - *picture * down) * OUTPUTS;
-    *left = (tile - row * across) * OUTPUTS;
-}
-
 // Group: one tile.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(TENSOR(const float, x), TENSOR(const float, zeros), TENSOR(float, inputs),
-                                                                            const int in, const int first, const int block, WINDOW_ARGUMENTS)
+                                                                            const int in, const int width, const int first, const int block, WINDOW_ARGUMENTS)
 {
     START(x);
     START(zeros);
     START(inputs);
-    const int tile = GROUP_ID(0), row = tile % block, stride16 = (in + 15) / 16 * 16;
+    const int tile = GROUP_ID(0), row = tile % block, panels = (in + width - 1) / width;
     int picture, top, left;
     tile_at(first + tile, oh, ow, &picture, &top, &left);
     __global const float *from[POSITIONS];
@@ -37,16 +29,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_input(TENS
         const int source = picture_pixel(picture * h * w, top - 1 + i / INPUTS, left - 1 + i % INPUTS, h, w, doubled, dilate);
         from[i] = source != OUTSIDE ? x + (size_t)source * in : zeros;
     }
-    const size_t apart = (size_t)block * stride16; // from a position to the next
-    __global float *to = inputs + (size_t)(tile / block) * POSITIONS * apart + (size_t)row * stride16;
-    for (int k = 0; k < in; k += 16, to += 16) {
+    const size_t apart = (size_t)block * width; // from a position to the next
+    inputs += (size_t)(tile / block) * panels * POSITIONS * apart + (size_t)row * width;
+    for (int k = 0; k < panels * width; k += 16) {
+        __global float *to = inputs + (size_t)(k / width) * POSITIONS * apart + k % width;
         const int count = in - k;
         float16 columns[INPUTS][INPUTS]; // of the block transformed down its columns
 #pragma unroll
         for (int j = 0; j < INPUTS; j++) {
             float16 d[INPUTS];
 #pragma unroll
-            for (int i = 0; i < INPUTS; i++) d[i] = count >= 16 ? vload16(0, from[i * INPUTS + j] + k) : load_some(from[i * INPUTS + j] + k, count);
+            for (int i = 0; i < INPUTS; i++) d[i] = load_most(from[i * INPUTS + j] + k, count);
             winograd_input_transform(d, columns[j]);
         }
 #pragma unroll

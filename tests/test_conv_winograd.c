@@ -1,5 +1,5 @@
-// Winograd's convolutions (math = fast, the CPU table), forward and gradient with respect to x, against the double-precision oracle; the
-// same bits under launch splitting, in any batch, and with operands kept or not; what they are used for.
+// Winograd's convolutions (math = fast, the CPU table), forward and gradients with respect to x and w, against the double-precision oracle;
+// the same bits under launch splitting, in any batch, and with operands kept or not; what they are used for.
 #include "conv_fixture.h"
 
 #include "ops/conv.h"
@@ -15,7 +15,7 @@ static const conv_setting CPU = {.variants = IDM_VARIANTS_CPU, .gemm = IDM_GEMM_
 static void note_kernel(void *user, const char *file, const char *name, const char *options, const size_t local[3])
 {
     (void)file, (void)options, (void)local;
-    if (strcmp(name, "conv_winograd") == 0) *(bool *)user = true;
+    if (strcmp(name, "conv_winograd") == 0 || strcmp(name, "conv_weight_gradient_winograd") == 0) *(bool *)user = true;
 }
 
 // A context that has not run anything, so that what the test runs after it shows in the kernels asked for.
@@ -49,6 +49,35 @@ static void test_sizes(void **state)
         OPS_CHECK(&f.o, TOLERANCE, check_conv(&f.o, z[0], z[1], z[2], z[3], z[4], 1, false, CHECK_BIAS));
         OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_data(&f.o, z[0], z[1], z[2], z[3], z[4], 1, false, 0));
         OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_data(&f.o, z[0], z[1], z[2], z[3], z[4], 1, false, CHECK_KEPT));
+    }
+    close_after(&f, true);
+}
+
+// With respect to w: tiles in one slice and several, panels of inputs that are shared out and not, added to what is there.
+static void test_weight_gradients(void **state)
+{
+    static const int shapes[][5] = {// n, h, w, in, out
+                                    {1, 16, 16, 16, 16}, {1, 17, 19, 17, 33}, {2, 18, 15, 33, 17}, {3, 22, 13, 20, 100},
+                                    {1, 256, 1, 16, 20}, {1, 1, 257, 18, 16}, {1, 43, 45, 48, 80}, {2, 16, 17, 173, 160},
+                                    {1, 70, 66, 85, 17}, {5, 30, 33, 16, 81}, {1, 16, 16, 400, 16}};
+    (void)state;
+    ops_fixture f = open_fresh(&CPU);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int *z = shapes[i];
+        OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, z[0], z[1], z[2], z[3], z[4], 1, false));
+    }
+    OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, 2, 9, 11, 36, 18, 1, true));
+    close_after(&f, true);
+    f = open_fresh(&CPU);
+    for (int rows = 3; rows <= 12; rows++) { // whichever register tile the tuning chooses
+        const int vectors = rows > 8 ? 2 : 24 / rows;
+        tuning_row row = {.shape = {.op = TUNED_CONV_WEIGHT_GRADIENT, .variant = VARIANT_CPU}};
+        tuning_set(&row, TUNE_TILE_ROWS, rows);
+        tuning_set(&row, TUNE_TILE_VECTORS, vectors);
+        const tuning t = {.rows = &row, .count = 1};
+        f.o.tuning = &t;
+        OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, 1, 19, 17, 70, 83, 1, false));
+        f.o.tuning = NULL;
     }
     close_after(&f, true);
 }
@@ -175,6 +204,7 @@ static void test_elsewhere(void **state)
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         ops_fixture f = open_fresh(settings[i]);
         OPS_CHECK(&f.o, TOLERANCE, check_conv(&f.o, 1, 16, 16, 100, 48, 1, false, CHECK_BIAS));
+        OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, 1, 16, 16, 100, 48, 1, false));
         close_after(&f, false);
     }
     ops_fixture f = open_fresh(&CPU);
@@ -182,6 +212,14 @@ static void test_elsewhere(void **state)
     OPS_CHECK(&f.o, TOLERANCE, check_conv(&f.o, 1, 32, 32, 4, 80, 1, false, CHECK_BIAS));
     OPS_CHECK(&f.o, TOLERANCE, check_conv(&f.o, 1, 32, 32, 80, 4, 1, false, CHECK_BIAS));
     OPS_CHECK(&f.o, TOLERANCE, check_conv(&f.o, 1, 40, 40, 16, 16, 2, false, CHECK_BIAS));
+    OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, 4, 15, 17, 16, 16, 1, false));
+    OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, 1, 32, 32, 4, 80, 1, false));
+    OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, 1, 40, 40, 16, 16, 2, false));
+    tuning_row row = {.shape = {.op = TUNED_CONV_WEIGHT_GRADIENT, .variant = VARIANT_CPU}};
+    tuning_set(&row, TUNE_WINOGRAD, 0);
+    const tuning direct = {.rows = &row, .count = 1};
+    f.o.tuning = &direct;
+    OPS_CHECK(&f.o, TOLERANCE, check_conv_backward_weight(&f.o, 1, 32, 32, 16, 80, 1, false));
     close_after(&f, false);
 }
 
@@ -197,6 +235,9 @@ static void test_cost(void **state)
     context_reset_cost(f.ctx);
     conv_forward(&f.o, x, &w, 1, false, NULL, y);
     assert_true(context_cost(f.ctx).flops == 2.0 * 3 * 77 * 131 * 9 * 323 * 317);
+    context_reset_cost(f.ctx);
+    conv_backward_weight(&f.o, x, y, 1, false, w.plain, NO_TENSOR);
+    assert_true(context_cost(f.ctx).flops == 2.0 * 3 * 77 * 131 * 9 * 323 * 317);
     close_after(&f, true);
 }
 
@@ -204,6 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_weight_gradients),
         cmocka_unit_test(test_doubled),
         cmocka_unit_test(test_epilogues),
         cmocka_unit_test(test_same_bits_when_split),

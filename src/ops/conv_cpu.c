@@ -44,7 +44,7 @@ cpu_tile conv_cpu_own_tile(const ops *o, int out)
     return best;
 }
 
-static cpu_tile tile_of(const ops *o, const tuning_row *row, int out)
+cpu_tile conv_cpu_row_tile(const ops *o, const tuning_row *row, int out)
 {
     const cpu_tile tile = {tuning_value(row, TUNE_TILE_ROWS, 0), tuning_value(row, TUNE_TILE_VECTORS, 0)};
     return tile.rows && tile.vectors ? tile : conv_cpu_own_tile(o, out);
@@ -52,7 +52,7 @@ static cpu_tile tile_of(const ops *o, const tuning_row *row, int out)
 
 cpu_tile conv_cpu_tile(const ops *o, int taps, int in, int out)
 {
-    return tile_of(o, conv_cpu_tuned(o, taps, in, out, 0), out);
+    return conv_cpu_row_tile(o, conv_cpu_tuned(o, taps, in, out, 0), out);
 }
 
 // Pixels per group at most. Where panels are narrow there are many, and each one's group reads the pixels again: then half a second-level
@@ -81,7 +81,7 @@ void conv_cpu(ops *o, const conv_call *call)
     const tensor x = call->x, y = call->y;
     const int pixels = tensor_rows(y);
     const tuning_row *row = conv_cpu_tuned(o, w->taps, w->in, w->out, pixels);
-    const cpu_tile tile = tile_of(o, row, w->out);
+    const cpu_tile tile = conv_cpu_row_tile(o, row, w->out);
     const int panel = 16 * tile.vectors;
     const size_t panels = ceil_div((size_t)w->out, (size_t)panel);
     const int block = block_size(pixels, panels, tile.rows, tuning_value(row, TUNE_BLOCK, block_most(o, w->in)));

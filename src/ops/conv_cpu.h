@@ -14,6 +14,9 @@ typedef struct cpu_tile {
 // For `out` output channels: the tile that fills the device's registers and wastes the fewest padded columns.
 cpu_tile conv_cpu_own_tile(const ops *o, int out);
 
+// The row's tile, or where it has none, or is null, that one.
+cpu_tile conv_cpu_row_tile(const ops *o, const tuning_row *row, int out);
+
 // For an operand of taps * in rows of `out` channels: the tuning's tile, else that one.
 cpu_tile conv_cpu_tile(const ops *o, int taps, int in, int out);
 

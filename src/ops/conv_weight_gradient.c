@@ -1,7 +1,7 @@
 #include "ops/conv_weight_gradient.h"
 
-#include "ops/conv_cpu.h"
 #include "ops/conv_variants.h"
+#include "ops/conv_winograd.h"
 #include "ops/flat.h"
 #include "ops/rows.h"
 #include "ops/storage.h"
@@ -61,8 +61,7 @@ static cpu_plan plan_cpu(const ops *o, const weight_gradient_call *call, const t
     // Where panels are narrow a group takes several, so that its copy of x is worth making; the sums, that copy and what is fetched ahead
     // then take 260 KiB of a second-level cache.
     const size_t rows_most = wide ? 320 : 192, outputs_most = wide ? 80 : 160, groups_wanted = (wide ? 4 : 8) * device->compute_units;
-    cpu_plan p = {.tile = {tuning_value(row, TUNE_TILE_ROWS, 0), tuning_value(row, TUNE_TILE_VECTORS, 0)}};
-    if (!p.tile.rows || !p.tile.vectors) p.tile = conv_cpu_own_tile(o, call->dy.c);
+    cpu_plan p = {.tile = conv_cpu_row_tile(o, row, call->dy.c)};
     const size_t in = (size_t)call->x.c, out = (size_t)call->dy.c, pixels = (size_t)tensor_rows(call->dy);
     const size_t tile_rows = (size_t)p.tile.rows, panel = 16 * (size_t)p.tile.vectors;
     const size_t tiles = ceil_div(rows_most, tile_rows), group_panels = outputs_most > panel ? outputs_most / panel : 1;
@@ -91,6 +90,10 @@ static void weight_gradient_cpu(ops *o, const weight_gradient_call *call)
     enum { UNROLL = 4 }; // as in cl/conv_weight_gradient_cpu.cl
     const tensor x = call->x, dy = call->dy;
     const tuning_row *row = weight_gradient_tuned(o, VARIANT_CPU, call);
+    if (call->taps == 9 && conv_form(o, x.c, dy.c, call->stride, dy.h, dy.w) == WEIGHT_WINOGRAD && tuning_value(row, TUNE_WINOGRAD, 1)) {
+        conv_weight_gradient_winograd(o, call, conv_cpu_row_tile(o, row, dy.c));
+        return;
+    }
     const cpu_plan p = plan_cpu(o, call, row);
     const int pixels = tensor_rows(dy), step = p.at_once * p.slice;
 

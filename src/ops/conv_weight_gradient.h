@@ -2,7 +2,7 @@
 #ifndef OPS_CONV_WEIGHT_GRADIENT_H
 #define OPS_CONV_WEIGHT_GRADIENT_H
 
-#include "ops/ops.h"
+#include "ops/conv_cpu.h"
 
 typedef struct weight_gradient_call {
     tensor x, dy; // (n, h, w, in), (n, oh, ow, out)
@@ -20,6 +20,10 @@ void conv_weight_gradient(ops *o, variant v, const weight_gradient_call *call);
 
 // The GPU variant: partial sums for its own number of slices of the pixels, merged.
 void conv_weight_gradient_gpu(ops *o, const weight_gradient_call *call);
+
+// The CPU variant by Winograd's F(4x4, 3x3), with that register tile of input channels and outputs: where conv_form says that the layer is
+// made so.
+void conv_weight_gradient_winograd(ops *o, const weight_gradient_call *call, cpu_tile tile);
 
 // Partial sums, (slices, 1, taps * in, out) on POOL_ACTIVATIONS.
 tensor weight_gradient_partials(ops *o, const weight_gradient_call *call, int slices);

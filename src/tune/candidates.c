@@ -49,8 +49,11 @@ static const candidate_axis linear_narrow[] = {AXIS(narrow_tiles), AXIS(conv_blo
 // pixels summed in registers, and pixels of a slice
 static const candidate_setting gradient_blocks[] = {ONE(BLOCK, 32), ONE(BLOCK, 128)};
 static const candidate_setting slices[] = {ONE(SLICE, 1024), ONE(SLICE, 4096), ONE(SLICE, 512)};
-static const candidate_axis gradient_wide[] = {AXIS(wide_tiles), AXIS(gradient_blocks), AXIS(slices), AXIS(unrolls)};
-static const candidate_axis gradient_narrow[] = {AXIS(narrow_tiles), AXIS(gradient_blocks), AXIS(slices), AXIS(unrolls)};
+static const candidate_setting direct[] = {ONE(WINOGRAD, 0)};
+static const candidate_axis conv_gradient_wide[] = {AXIS(direct), AXIS(wide_tiles), AXIS(gradient_blocks), AXIS(slices), AXIS(unrolls)};
+static const candidate_axis conv_gradient_narrow[] = {AXIS(direct), AXIS(narrow_tiles), AXIS(gradient_blocks), AXIS(slices), AXIS(unrolls)};
+static const candidate_axis linear_gradient_wide[] = {AXIS(wide_tiles), AXIS(gradient_blocks), AXIS(slices), AXIS(unrolls)};
+static const candidate_axis linear_gradient_narrow[] = {AXIS(narrow_tiles), AXIS(gradient_blocks), AXIS(slices), AXIS(unrolls)};
 
 // queries in lanes: vectors, tiles of them that share a block of keys; keys in a block
 static const candidate_setting attention_vectors[] = {ONE(TILE_VECTORS, 2), ONE(TILE_VECTORS, 1)};
@@ -104,8 +107,9 @@ static size_t cpu_axes(tuned_op op, bool wide, const candidate_axis **axes)
     case TUNED_LINEAR:
         return wide ? AXES(linear_wide) : AXES(linear_narrow);
     case TUNED_CONV_WEIGHT_GRADIENT:
+        return wide ? AXES(conv_gradient_wide) : AXES(conv_gradient_narrow);
     case TUNED_LINEAR_WEIGHT_GRADIENT:
-        return wide ? AXES(gradient_wide) : AXES(gradient_narrow);
+        return wide ? AXES(linear_gradient_wide) : AXES(linear_gradient_narrow);
     case TUNED_ATTENTION:
         return wide ? AXES(attention_wide) : AXES(attention_narrow);
     case TUNED_ATTENTION_BACKWARD:

@@ -81,10 +81,12 @@ static void check_winograd(run *s, int in, int out, bool gradient)
 {
     enum { TALL = 15, WIDE = 18 };
     if (conv_form(s->o, in, out, 1, TALL, WIDE) != WEIGHT_WINOGRAD) return;
-    if (gradient)
+    if (gradient) {
         CHECK(s, "winograd, gradient of x", s->o->table.conv,
               check_conv_backward_data(s->o, 1, TALL, WIDE, in, out, 1, false, CHECK_RESIDUAL | CHECK_IN_PLACE), "%d -> %d", in, out);
-    else
+        CHECK(s, "winograd, gradient of w", s->o->table.conv, check_conv_backward_weight(s->o, 1, TALL, WIDE, in, out, 1, false),
+              "%d -> %d", in, out);
+    } else
         CHECK(s, "winograd conv3x3", s->o->table.conv,
               check_conv(s->o, 1, TALL, WIDE, in, out, 1, false, CHECK_BIAS | CHECK_RESIDUAL | CHECK_COUPLING | CHECK_IN_PLACE), "%d -> %d",
               in, out);

@@ -80,7 +80,8 @@ static check_result check_small(ops *o, const tuning_shape *z)
     case TUNED_LINEAR:
         return check_gemm(o, PIXELS, in, out, CHECK_BIAS | CHECK_RESIDUAL | CHECK_COUPLING);
     case TUNED_CONV_WEIGHT_GRADIENT:
-        return check_conv_backward_weight(o, 1, HEIGHT, WIDTH, in, few_out, 1, false);
+        return check_worst(check_conv_backward_weight(o, 1, HEIGHT, WIDTH, in, few_out, 1, false),
+                           check_conv_backward_weight(o, 1, HEIGHT, LONG, in, few_out, 1, false));
     case TUNED_LINEAR_WEIGHT_GRADIENT:
         return check_gemm_backward_weight(o, GRADIENT_PIXELS, few_in, few_out);
     case TUNED_ATTENTION:
