@@ -6,31 +6,16 @@
 // softmax (Milakov & Gimelshein 2018): maximum and sum run vertically, no lane ever talks to another. Values of K and V are broadcast.
 // Both products keep a tile of ROW_TILE x VECTORS accumulators in registers.
 // Groups: (ceil(tokens / QUERIES), heads, samples).
-#include "attention.clh"
-#include "common.clh"
+#include "attention_cpu.clh"
 
-#ifndef HEAD
-#define HEAD 40 // head size, 1 to 128
-#endif
-#ifndef VECTORS
-#define VECTORS 3 // float16 vectors in a tile of queries
-#endif
-#ifndef ROW_TILE
-#define ROW_TILE 8 // keys, or at most so many channels, in a tile: 8 x 3 fills 24 of 32 AVX-512 registers, 6 x 1 fills 12 of 16 AVX2 ones
-#endif
 #ifndef QUERY_TILES
-#define QUERY_TILES 4 // tiles of queries that share one copy of a block of keys
+#define QUERY_TILES 6 // tiles of queries that share one copy of a block of keys
 #endif
 #ifndef KEYS
 #define KEYS 128 // keys per block; the scores of one tile (KEYS * VECTORS * 64 bytes) should fit the first-level cache
 #endif
 #define BLOCK (KEYS / ROW_TILE * ROW_TILE)
-#define LANES (16 * VECTORS)
 #define QUERIES (QUERY_TILES * LANES)
-// Channels are cut into equal tiles of at most ROW_TILE; where that does not come out even the last tile overlaps the one before it.
-#define CHANNEL_TILES ((HEAD + ROW_TILE - 1) / ROW_TILE)
-#define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
-#define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
 
 // Copies a block of keys or values out of rows that may lie a page apart: all query tiles read it, and address translation would not keep up.
 // Rows from `count` on repeat the last one.
@@ -146,6 +131,8 @@ void attention_forward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(co
             float16 rescale[VECTORS];
             #pragma unroll
             for (int i = 0; i < VECTORS; i++) rescale[i] = highest[tile][i];
+            prefetch_rows(k, stride, key + BLOCK, min(key + 2 * BLOCK, tokens), tile, QUERY_TILES);
+            prefetch_rows(v, stride, key + BLOCK, min(key + 2 * BLOCK, tokens), tile, QUERY_TILES);
             scores(query[tile], keys, count, score, highest[tile]);
             #pragma unroll
             for (int i = 0; i < VECTORS; i++) rescale[i] = exp2_negative(rescale[i] - highest[tile][i]);

@@ -20,15 +20,6 @@
 #ifndef PASS
 #define PASS BACKWARD_ALL
 #endif
-#ifndef HEAD
-#define HEAD 40 // head size, 1 to 128
-#endif
-#ifndef VECTORS
-#define VECTORS 3 // float16 vectors in a tile of owned tokens
-#endif
-#ifndef ROW_TILE
-#define ROW_TILE 8 // rows, or at most so many channels, in a tile: 8 x 3 fills 24 of 32 AVX-512 registers, 6 x 1 fills 12 of 16 AVX2 ones
-#endif
 #ifndef VEC
 #define VEC 16 // channels in a register: 16 or less
 #endif
@@ -36,21 +27,15 @@
 #define SUMS 25 // registers that dQ's tile may fill
 #endif
 #ifndef OWN_TILES
-#define OWN_TILES 4 // tiles of owned tokens that share one copy of the rows
+#define OWN_TILES 6 // tiles of owned tokens that share one copy of the rows
 #endif
 #ifndef OTHERS
 #define OTHERS 120 // rows per block
 #endif
-#include "attention.clh"
-#include "common.clh"
+#include "attention_cpu.clh"
 
 #define BLOCK (OTHERS / ROW_TILE * ROW_TILE)
-#define LANES (16 * VECTORS)
 #define OWNED (OWN_TILES * LANES)
-// Channels are cut into equal tiles of at most ROW_TILE; where that does not come out even the last tile overlaps the one before it.
-#define CHANNEL_TILES ((HEAD + ROW_TILE - 1) / ROW_TILE)
-#define CHANNEL_TILE ((HEAD + CHANNEL_TILES - 1) / CHANNEL_TILES)
-#define FIRST_CHANNEL(tile) min((tile) * CHANNEL_TILE, HEAD - CHANNEL_TILE)
 // Vectors along channels, for dQ in equal parts of at most half the registers, and for each as many rows as fill the rest.
 #define CHANNEL_VECTORS ((HEAD + VEC - 1) / VEC)
 #define PARTS ((2 * CHANNEL_VECTORS + SUMS - 1) / SUMS)
@@ -279,6 +264,7 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
 #endif
         for (int other = other_first; other < other_last; other += BLOCK) {
             const int count = min(BLOCK, other_last - other), padded = (count + ROW_TILE - 1) / ROW_TILE * ROW_TILE;
+            const int next = other + count, next_last = min(next + BLOCK, other_last);
 #if PASS == BACKWARD_QUERIES
             load_rows(k + other * stride, stride, count, padded, 1.0f, rows_a);
             load_rows(v + other * stride, stride, count, padded, 1.0f, rows_b);
@@ -292,6 +278,10 @@ void attention_backward(TENSOR(const float, q), TENSOR(const float, k), TENSOR(c
             }
 #endif
             for (int tile = 0; tile < tiles; tile++) {
+                prefetch_rows(PASS == BACKWARD_QUERIES ? k : q, stride, next, next_last, tile, tiles);
+                if (PASS == BACKWARD_QUERIES) prefetch_rows(v, stride, next, next_last, tile, tiles);
+                else prefetch_rows(dout, dout_stride, next, next_last, tile, tiles);
+                if (PASS == BACKWARD_ALL) prefetch_rows(dq, gradient_stride, other, next, tile, tiles);
                 weights(rows_a, rows_b, own_a[tile], own_b[tile], minus_lse, minus_lse_rest, minus_delta, tile, count, weight, gradient);
                 accumulate(rows_a, gradient[0][tile % GRADIENT_TILES], GRADIENT_TILES * VECTORS, count, total_a[tile]);
 #if PASS != BACKWARD_QUERIES

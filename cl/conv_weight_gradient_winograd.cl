@@ -2,7 +2,8 @@
 // conv_weight_gradient_cpu.cl.
 //   dw [9][in][out] += sum over the pixels of y of  x(pixel + tap)[i] dy(pixel)[o],  x (n, h, w, in), dy (n, oh, ow, out)
 // The tiles are those of conv_winograd.cl, and the host goes through them in slices of `tiles` for the same reason; one slice adds to dw after the other.
-//   winograd_input (conv_winograd.cl)   x of the tiles, transformed:  inputs    [ceil(in / X_PANEL)][POSITIONS][tiles][X_PANEL], zero beyond in
+//   winograd_input (conv_winograd.cl)   x of the tiles, transformed:  inputs    [ceil(in / X_PANEL)][POSITIONS][tiles][width], zero beyond in; width = X_PANEL, or
+//                                       less where in is less
 //   winograd_gradient                   dy of the tiles, transformed: gradients [ceil(out / PANEL)][POSITIONS][tiles][PANEL], zero beyond out
 //   conv_weight_gradient_winograd       for each position the sum over the tiles of their products; these transformed, added to dw
 // One item per group, no local memory, no barriers.
@@ -51,8 +52,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_gradient(T
     }
 }
 
-// Adds the products of `count` tiles of pixels, of whose inputs X_PANEL and of whose gradients PANEL lie in a row.
-static inline void accumulate_tiles(float16 acc[TILE_ROWS][TILE_VECS], __global const float *x, __global const float *dy, const int count)
+// Adds the products of `count` tiles of pixels, of whose inputs `width` and of whose gradients PANEL lie in a row.
+static inline void accumulate_tiles(float16 acc[TILE_ROWS][TILE_VECS], __global const float *x, const int width, __global const float *dy, const int count)
 {
 #pragma unroll UNROLL
     for (int tile = 0; tile < count; tile++) {
@@ -63,7 +64,7 @@ static inline void accumulate_tiles(float16 acc[TILE_ROWS][TILE_VECS], __global 
 #pragma unroll
         for (int v = 0; v < TILE_VECS; v++) row[v] = vload16(v, dy);
         add_product(acc, column, row);
-        x += X_PANEL;
+        x += width;
         dy += PANEL;
     }
 }
@@ -71,14 +72,14 @@ static inline void accumulate_tiles(float16 acc[TILE_ROWS][TILE_VECS], __global 
 // Group: a panel of gradients, and `share` register tiles of one of inputs; share divides TILES. A line of positions at a time, so that a second-level cache holds
 // what lies between: a line's sums, transformed along the line, are added to the sums of the nine taps.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_weight_gradient_winograd(TENSOR(const float, inputs), TENSOR(const float, gradients), TENSOR(float, dw),
-                                                                                           const int in, const int out, const int tiles, const int share)
+                                                                                           const int in, const int out, const int width, const int tiles, const int share)
 {
     START(inputs);
     START(gradients);
     START(dw);
     const int first = GROUP_ID(0) * share * TILE_ROWS, x_panel = first / X_PANEL, first_out = GROUP_ID(1) * PANEL;
     const int rows = min(share * TILE_ROWS, in - first), tile_count = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    inputs += (size_t)x_panel * POSITIONS * tiles * X_PANEL + (first - x_panel * X_PANEL);
+    inputs += (size_t)x_panel * POSITIONS * tiles * width + (first - x_panel * X_PANEL);
     gradients += (size_t)GROUP_ID(1) * POSITIONS * tiles * PANEL;
     float16 line[INPUTS][TILES][TILE_ROWS][TILE_VECS], taps[3][3][TILES][TILE_ROWS][TILE_VECS];
 
@@ -91,7 +92,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_weight_gradien
                 for (int r = 0; r < TILE_ROWS; r++)
 #pragma unroll
                     for (int v = 0; v < TILE_VECS; v++) acc[r][v] = 0.0f;
-                accumulate_tiles(acc, inputs + position * tiles * X_PANEL + t * TILE_ROWS, gradients + position * tiles * PANEL, tiles);
+                accumulate_tiles(acc, inputs + position * tiles * width + t * TILE_ROWS, width, gradients + position * tiles * PANEL, tiles);
 #pragma unroll
                 for (int r = 0; r < TILE_ROWS; r++)
 #pragma unroll

@@ -40,7 +40,7 @@ typedef struct cpu_shape {
 // By the device's registers: 32 of 16 floats (AVX-512), 16 of 8 (AVX2), or at least 16 of 4, so that a float16 takes one, two or four.
 static cpu_shape cpu_shape_of(const ops *o, const tuning_row *row, tuning_parameter lane_tiles)
 {
-    static const cpu_shape wide = {16, 25, 3, 8, 4, 128}, narrow = {8, 12, 1, 6, 9, 60}, narrowest = {4, 12, 1, 2, 9, 60};
+    static const cpu_shape wide = {16, 25, 3, 8, 6, 128}, narrow = {8, 12, 1, 6, 9, 60}, narrowest = {4, 12, 1, 2, 9, 60};
     const unsigned native = context_device(o->ctx)->native_vector;
     cpu_shape s = native >= 16 ? wide : native >= 8 ? narrow : narrowest;
     s.vectors = tuning_value(row, TUNE_TILE_VECTORS, s.vectors);

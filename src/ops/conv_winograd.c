@@ -121,6 +121,13 @@ void conv_winograd(ops *o, const conv_call *call)
     arena_release(o->ctx, POOL_ACTIVATIONS, mark);
 }
 
+// Input channels that lie in a row of a panel: of all its register tiles, or of as many as there are.
+static int gradient_width(int in, int tile_rows)
+{
+    const int most = GRADIENT_TILES * tile_rows, tiled = (int)rounded(rounded((size_t)in, (size_t)tile_rows), 16);
+    return tiled < most ? tiled : most;
+}
+
 // Register tiles per group: as many as a panel of inputs has, fewer where cores would have nothing to do.
 static int gradient_share(const ops *o, size_t in, size_t panels, size_t tile_rows)
 {
@@ -134,10 +141,12 @@ static int gradient_share(const ops *o, size_t in, size_t panels, size_t tile_ro
 void conv_weight_gradient_winograd(ops *o, const weight_gradient_call *call, cpu_tile tile)
 {
     const tensor x = call->x, dy = call->dy;
-    const int width = GRADIENT_TILES * tile.rows, panel = 16 * tile.vectors, tiles = tiles_of(dy);
+    const int panel = 16 * tile.vectors, tiles = tiles_of(dy), width = gradient_width(x.c, tile.rows);
     const size_t panels = ceil_div((size_t)dy.c, (size_t)panel);
     const size_t per_tile = POSITIONS * sizeof(float) * rounded((size_t)x.c, (size_t)width) + product_bytes(dy.c, (size_t)panel);
-    const size_t cached = SCRATCH_MOST / per_tile, most = cached < 1 ? 1 : cached < GRADIENT_SLICE_MOST ? cached : GRADIENT_SLICE_MOST;
+    const size_t allocation = context_device(o->ctx)->max_allocation;
+    const size_t cached = (allocation < SCRATCH_MOST ? allocation : SCRATCH_MOST) / per_tile;
+    const size_t most = cached < 1 ? 1 : cached < GRADIENT_SLICE_MOST ? cached : GRADIENT_SLICE_MOST;
     const int step = (int)ceil_div((size_t)tiles, ceil_div((size_t)tiles, most));
     const int share_of = gradient_share(o, (size_t)x.c, panels, (size_t)tile.rows);
 
@@ -153,6 +162,6 @@ void conv_weight_gradient_winograd(ops *o, const weight_gradient_call *call, cpu
                I(count), I(dy.h), I(dy.w));
         LAUNCH(o->ctx, kernel_of(o, "conv_weight_gradient_winograd", "conv_weight_gradient_winograd", tile),
                ((work){.groups = {ceil_div((size_t)x.c, (size_t)(share_of * tile.rows)), panels}}), part(whole, first, count, tiles),
-               T(inputs), T(gradients), T(call->dw), I(x.c), I(dy.c), I(count), I(share_of));
+               T(inputs), T(gradients), T(call->dw), I(x.c), I(dy.c), I(width), I(count), I(share_of));
     }
 }

@@ -57,14 +57,14 @@ static const candidate_axis linear_gradient_narrow[] = {AXIS(narrow_tiles), AXIS
 
 // queries in lanes: vectors, tiles of them that share a block of keys; keys in a block
 static const candidate_setting attention_vectors[] = {ONE(TILE_VECTORS, 2), ONE(TILE_VECTORS, 1)};
-static const candidate_setting query_tiles[] = {ONE(QUERY_TILES, 2), ONE(QUERY_TILES, 8), ONE(QUERY_TILES, 1)};
+static const candidate_setting query_tiles[] = {ONE(QUERY_TILES, 4), ONE(QUERY_TILES, 8), ONE(QUERY_TILES, 2)};
 static const candidate_setting keys[] = {ONE(KEYS, 64), ONE(KEYS, 256), ONE(KEYS, 96), ONE(KEYS, 192)};
 static const candidate_setting narrow_query_tiles[] = {ONE(QUERY_TILES, 6), ONE(QUERY_TILES, 12), ONE(QUERY_TILES, 16), ONE(QUERY_TILES, 24)};
 static const candidate_axis attention_wide[] = {AXIS(keys), AXIS(query_tiles), AXIS(attention_vectors)};
 static const candidate_axis attention_narrow[] = {AXIS(keys), AXIS(narrow_query_tiles)};
 
 // tiles of owned tokens; other tokens in a block
-static const candidate_setting own_tiles[] = {ONE(OWN, 2), ONE(OWN, 6), ONE(OWN, 8), ONE(OWN, 3)};
+static const candidate_setting own_tiles[] = {ONE(OWN, 4), ONE(OWN, 8), ONE(OWN, 2), ONE(OWN, 3)};
 static const candidate_setting narrow_own_tiles[] = {ONE(OWN, 6), ONE(OWN, 12), ONE(OWN, 16)};
 static const candidate_setting others[] = {ONE(OTHERS, 240), ONE(OTHERS, 60)};
 static const candidate_axis backward_wide[] = {AXIS(own_tiles), AXIS(others), AXIS(attention_vectors)};
