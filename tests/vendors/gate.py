@@ -24,13 +24,14 @@ import math
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import typing
 
+import elf
 import join
+import matrix_units
 import table
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -47,10 +48,6 @@ INTEL = {"tgllp": (16 * 7, 128), "adl-p": (16 * 7, 128), "dg2-g10": (16 * 8, 128
 SPIRV = "spirv"
 VENDORS = {"nvidia": tuple(NVIDIA), "amd": tuple(AMD), "intel": tuple(INTEL), SPIRV: (SPIRV,)}
 TARGETS = [target for targets in VENDORS.values() for target in targets]
-# units of cl/matrix.clh: which targets have them (the others here have none), and their instruction; odd numbers are emulations
-MATRIX_TARGETS = {2: tuple(NVIDIA), 4: ("gfx1100",), 6: ("gfx90a",), 8: ("dg2-g10",), 10: ("pvc",)}
-MATRIX_INSTRUCTION = {2: "mma.sync.aligned.m16n8k16", 4: "v_wmma_f32_16x16x16", 6: "v_mfma_f32_16x16x16"}
-INTEL_DPAS = 0x59
 LOCAL_LIMIT = {"nvidia": 48 * KIB, "amd": 64 * KIB, "intel": 64 * KIB}
 
 # NVIDIA kernels that may take more than 128 registers with less than 25 % of the threads resident: kernel -> why
@@ -116,26 +113,20 @@ def local_problem(vendor, size):
     return f"{size} bytes of local memory, {LOCAL_LIMIT[vendor]} is the limit" if size > LOCAL_LIMIT[vendor] else None
 
 
-def matrix_unit(options):
-    """Of a list of options or their text: the number, or None."""
-    found = re.search(r"-DMATRIX_UNIT=(\d+)", options if isinstance(options, str) else " ".join(options))
-    return int(found[1]) if found else None
-
-
 def targets_of(vendor, options):
-    unit = matrix_unit(options)
-    return [t for t in VENDORS[vendor] if vendor == SPIRV or unit is None or t in MATRIX_TARGETS[unit]]
+    unit = matrix_units.unit_of(options)
+    return [t for t in VENDORS[vendor] if vendor == SPIRV or matrix_units.runs_on(unit, t)]
 
 
 def without_instruction(options, texts, kernels):
     """texts: kernel -> its assembly. A report for each kernel of a matrix unit that does not use it."""
-    instruction = MATRIX_INSTRUCTION.get(matrix_unit(options))
-    return {k: Report("no instruction of the matrix unit") for k in kernels if instruction and instruction not in texts.get(k, "")}
+    problems = {k: matrix_units.assembly_problem(matrix_units.unit_of(options), texts.get(k, "")) for k in kernels}
+    return {k: Report(problem) for k, problem in problems.items() if problem}
 
 
 def shared_options(options):
     """What programs need to have in common to be compiled as one: what is no macro of the source, and the unit."""
-    return " ".join(o for o in options.split() if not o.startswith("-D") or matrix_unit(o) is not None)
+    return " ".join(o for o in options.split() if not o.startswith("-D") or matrix_units.unit_of(o) is not None)
 
 
 # ---- NVIDIA
@@ -263,38 +254,6 @@ def compile_amd(source, options, kernels, folder):
 # ---- Intel
 
 
-def elf_sections(path):
-    """Bytes of each section of a 64-bit little-endian ELF file, by name."""
-    with open(path, "rb") as f:
-        data = f.read()
-    if data[:5] != b"\x7fELF\x02":
-        return {}
-    table, size, count, names = struct.unpack_from("<Q", data, 0x28)[0], *struct.unpack_from("<HHH", data, 0x3A)
-    headers = [struct.unpack_from("<IIQQQQ", data, table + i * size) for i in range(count)]
-    bodies = [data[offset : offset + length] for _, _, _, _, offset, length in headers]
-    return {text_at(bodies[names], header[0]): body for header, body in zip(headers, bodies)}
-
-
-def text_at(strings, start):
-    return strings[start : strings.index(b"\0", start)].decode()
-
-
-def undefined_symbols(sections):
-    symbols = struct.iter_unpack("<IBBHQQ", sections.get(".symtab", b""))
-    return [text_at(sections[".strtab"], name) for name, _, _, section, _, _ in symbols if section == 0 and name]
-
-
-def has_dpas(code):
-    """Whether machine code has an instruction of the matrix unit. One takes 16 bytes, or 8 if its bit 29 is set."""
-    at = 0
-    while at + 8 <= len(code):
-        word = struct.unpack_from("<I", code, at)[0]
-        if word & 0x7F == INTEL_DPAS:
-            return True
-        at += 8 if word >> 29 & 1 else 16
-    return False
-
-
 def intel_kernels(info):
     """kernel -> (SIMD width, bytes of local memory, whether it uses private memory, registers) from .ze_info"""
     found = {}
@@ -320,15 +279,15 @@ def intel_occupancy(target, simd, local, items, registers):
 
 def compile_intel(source, options, kernels, folder):
     reports = {}
-    unit = matrix_unit(options)
+    unit = matrix_units.unit_of(options)
     for target in targets_of("intel", options):
         out = os.path.join(folder, target)
         code, log = run(["ocloc", "compile", "-file", source, "-device", target, "-options", " ".join(["-cl-std=CL1.2"] + options),
                          "-internal_options", "-ze-allow-zebin -ze-enable-zebin", "-out_dir", out], folder)
         binaries = glob.glob(os.path.join(out, "*.bin"))
-        sections = elf_sections(binaries[0]) if binaries else {}
+        sections = elf.sections_of(binaries[0]) if binaries else {}
         found = intel_kernels(sections.get(".ze_info", b"").decode(errors="replace"))
-        undefined = undefined_symbols(sections)
+        undefined = elf.undefined_symbols(sections)
         for k, items in kernels.items():
             if code or "INVALID opcode" in log or k not in found:
                 reports[target, k] = Report(first_error(log))
@@ -342,8 +301,8 @@ def compile_intel(source, options, kernels, folder):
                 problem = spilled[1] if spilled else "scratch memory"
             elif simd < 16 and items > 8 and unit != 8:  # which works for sub-groups of 8
                 problem = f"SIMD{simd}"
-            elif unit and not has_dpas(sections.get(f".text.{k}", b"")):
-                problem = "no instruction of the matrix unit"
+            else:
+                problem = problem or matrix_units.intel_problem(unit, sections.get(f".text.{k}", b""))
             reports[target, k] = Report(problem, f"S{simd}", intel_occupancy(target, simd, local, items, registers), local)
     return reports
 
@@ -464,7 +423,7 @@ def read_jobs(folder, missing, only):
             vendor, file, kernel, options, local = line.rstrip("\n").split("\t")
             x, y, z = (int(n) for n in local.split(","))
             # a matrix unit's instruction is one vendor's; its emulation is for tests, on CPUs
-            unit = matrix_unit(options)
+            unit = matrix_units.unit_of(options)
             for v in (vendor, SPIRV) if unit is None else (SPIRV,) if unit % 2 else (vendor,):
                 if v not in missing:
                     kernels[v, file, options][kernel] = x * y * z
@@ -510,7 +469,7 @@ def check_planted(missing):
     # neighbour, in a run with others, is chosen, and the kernel beside it, which only a front end sees, is too large
     planted = [[("spill", "spill", "", 1024)], [("crowded", "crowded", "", 256)], [("unresolved", "unresolved", "", 64)],
                [("local", "local_memory", "", 64), ("local", "neighbour", "-DSECOND=1", 64)]]
-    planted += [[("plain", "plain", f"-DMATRIX_UNIT={unit}", 64)] for unit in MATRIX_TARGETS]
+    planted += [[("plain", "plain", f"-DMATRIX_UNIT={unit}", 64)] for unit in matrix_units.TARGETS]
     cause = {"spill": "spill", "crowded": "occupancy", "unresolved": "unresolved|undefined", "local": "local memory|shared data",
              "plain": "no instruction"}
     runs = [[((vendor, os.path.join(HERE, "planted", file + ".cl"), options, {kernel: items}), i == 0)

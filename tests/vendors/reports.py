@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import gate
+import matrix_units
 import mix
 
 PRODUCTS = re.compile(r"(attention|conv)_\w*(gpu|matrix)(_backward)?$")
@@ -82,7 +83,7 @@ def kept_lines(file):
 
 def line_of(key, launch, counts, reports, made):
     source, kernel, options = key
-    unit = MATRIX_PRODUCTS.get(gate.matrix_unit(options), "fma")
+    unit = MATRIX_PRODUCTS.get(matrix_units.unit_of(options), "fma")
     local = max((r.local or 0 for r in reports.values()), default=0)
     words = [source, kernel, options.replace("-D", ""), ":", f"items={launch.local[0] * launch.local[1] * launch.local[2]}", f"local={local}",
              f"unit={unit}"]
