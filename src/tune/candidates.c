@@ -71,18 +71,16 @@ static const candidate_axis backward_wide[] = {AXIS(own_tiles), AXIS(others), AX
 static const candidate_axis backward_narrow[] = {AXIS(narrow_own_tiles), AXIS(others)};
 
 // ---- GPUs. Tiles of a work-group and rows of an item.
-static const candidate_setting gpu_tiles[] = {
-    GPU_TILE(128, 64, 8), GPU_TILE(64, 64, 4), GPU_TILE(64, 64, 8), GPU_TILE(128, 128, 8), GPU_TILE(64, 128, 8), GPU_TILE(64, 32, 4),
-    GPU_TILE(32, 32, 4), GPU_TILE(32, 64, 4), GPU_TILE(128, 32, 8), GPU_TILE(128, 64, 4), GPU_TILE(256, 64, 8)};
+#define GPU_TILES(T) \
+    T(128, 64, 8), T(64, 64, 4), T(64, 64, 8), T(128, 128, 8), T(64, 128, 8), T(64, 32, 4), T(32, 32, 4), T(32, 64, 4), T(128, 32, 8), T(128, 64, 4), T(256, 64, 8)
+static const candidate_setting gpu_tiles[] = {GPU_TILES(GPU_TILE)};
 // of local memory: with 2 the next step's values are on their way while this step's are used
 static const candidate_setting buffers[] = {ONE(BUFFERS, 2)};
 static const candidate_axis conv_gpu[] = {AXIS(gpu_tiles), AXIS(buffers)};
 static const candidate_axis gradient_gpu[] = {AXIS(gpu_tiles)};
 // Linear layers run by CLBlast where nothing is said: the own kernel, with its own choice of a tile at first.
 #define OWN_TILE(rows, outputs, item_rows) FOUR(CLBLAST, 0, TILE_ROWS, rows, TILE_OUTPUTS, outputs, ITEM_ROWS, item_rows)
-static const candidate_setting own_products[] = {
-    ONE(CLBLAST, 0), OWN_TILE(128, 64, 8), OWN_TILE(64, 64, 4), OWN_TILE(64, 64, 8), OWN_TILE(128, 128, 8), OWN_TILE(64, 128, 8),
-    OWN_TILE(64, 32, 4), OWN_TILE(32, 32, 4), OWN_TILE(32, 64, 4), OWN_TILE(128, 32, 8), OWN_TILE(128, 64, 4), OWN_TILE(256, 64, 8)};
+static const candidate_setting own_products[] = {ONE(CLBLAST, 0), GPU_TILES(OWN_TILE)};
 static const candidate_setting own_buffers[] = {TWO(CLBLAST, 0, BUFFERS, 2)};
 static const candidate_axis linear_gpu[] = {AXIS(own_products), AXIS(own_buffers)};
 static const candidate_axis linear_gradient_gpu[] = {AXIS(own_products)};
