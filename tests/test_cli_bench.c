@@ -147,6 +147,27 @@ static void test_planned(void **state)
     assert_non_null(strstr(cli_out, "attention, 16384 tokens, 8 heads of 40"));
 }
 
+// With 16-bit storage products are predicted on the card's matrix unit; what is float32 even then, as in card.json.
+static void test_planned_half(void **state)
+{
+    (void)state;
+    cJSON *plain = cli_json("cat card.json"), *half = cli_json("\"$IDM\" bench --for rtx3090 --only ops --set train.precision=half --json");
+    const cJSON *row, *before = member(plain, "ops")->child;
+    cJSON_ArrayForEach(row, member(half, "ops"))
+    {
+        const char *name = member(row, "name")->valuestring;
+        const bool product = strncmp(name, "linear", 6) == 0 || strncmp(name, "conv3x3", 7) == 0 || strncmp(name, "attention", 9) == 0;
+        assert_string_equal(name, member(before, "name")->valuestring);
+        assert_int_equal(strcmp(member(row, "variant")->valuestring, "matrix") == 0, product);
+        if (strncmp(name, "attention", 9) == 0) assert_true(json_number(row, "seconds") < json_number(before, "seconds"));
+        if (strncmp(name, "coupling", 8) == 0) assert_true(json_number(row, "seconds") == json_number(before, "seconds"));
+        before = before->next;
+    }
+    assert_null(before);
+    cJSON_Delete(plain);
+    cJSON_Delete(half);
+}
+
 static void test_wrong_usage(void **state)
 {
     (void)state;
@@ -198,9 +219,9 @@ static void test_canary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything), cmocka_unit_test(test_compare),     cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_planned),    cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_small_device),
-        cmocka_unit_test(test_canary),
+        cmocka_unit_test(test_everything),   cmocka_unit_test(test_compare),      cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_planned),      cmocka_unit_test(test_planned_half), cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_small_device), cmocka_unit_test(test_canary),
     };
     return cmocka_run_group_tests(tests, cli_begin, cli_end);
 }

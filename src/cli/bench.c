@@ -112,6 +112,7 @@ static idm_status run_operations(benchmark *b, bench_settings *s, const tuning *
     IDM_TRY(context_create(&b->device, &(context_options){.max_launch_ms = c->device.max_launch_ms}, &ctx));
     idm_status status = ops_create(ctx, c->device.variants, c->device.gemm, c->device.math, bench_max_channels(&s->sizes), &o);
     o.tuning = t;
+    if (b->planned) o.storage = trainer_storage(c->train.precision);
     if (status == IDM_OK) status = matrix_choose(&o, c->device.matrix);
     if (status == IDM_OK) status = run_parts(b, &o, s);
     if (b->call->profile && !b->planned) context_profile_print(ctx, stderr);
@@ -248,11 +249,10 @@ const cli_command bench_command = {
         "configured network, then the whole network, forward and a training iteration. Medians after a warm-up, with the spread\n"
         "between quartiles; % is of the time that the measured ceilings allow, counting the published operations whatever a\n"
         "kernel does instead. Where a kernel's operands fit into caches, or it does less than the published operations, more than\n"
-        "100 % is possible. Operations run in float32, the iteration as\n"
-        "train.precision and memory.* say. First the kernels are checked. --compare refuses figures of another workload version; with "
-        "OTHER.json\n"
-        "nothing is measured, and the two files are compared. --for gives predictions, from what the GPU's compiler reports of each\n"
-        "kernel, with a range and with what bounds it; % is of the time that the data sheet allows.",
+        "100 % is possible. Operations run in float32, the iteration as train.precision and memory.* say. First the kernels are\n"
+        "checked. --compare refuses figures of another workload version; with OTHER.json nothing is measured, and the two files are\n"
+        "compared. --for gives predictions, of operations too as train.precision says, from what the GPU's compiler reports of each\n"
+        "kernel, with a range and with what bounds it; % is of the time that the data sheet's float32 rate allows.",
     .most = 1,
     .options = bench_options,
     .run = run,

@@ -90,13 +90,18 @@ typedef struct step_input {
     double learning_rate;
 } step_input;
 
+dtype trainer_storage(idm_precision precision)
+{
+    static const dtype storage[] = {[IDM_PRECISION_FP32] = DTYPE_F32, [IDM_PRECISION_HALF] = DTYPE_F16, [IDM_PRECISION_BF16] = DTYPE_BF16};
+    return storage[precision];
+}
+
 // One iteration, or in a plan (nothing in the input is read) its launches and memory.
 static void iteration(trainer *t, const training_plan *p, const step_input *in)
 {
     const int batch = t->options.batch, slabs = arena_slabs(t->ctx, POOL_GRADIENTS);
-    static const dtype storage[] = {[IDM_PRECISION_FP32] = DTYPE_F32, [IDM_PRECISION_HALF] = DTYPE_F16, [IDM_PRECISION_BF16] = DTYPE_BF16};
     t->in.o->attention_two_pass = p->two_pass;
-    t->in.o->storage = storage[t->options.precision];
+    t->in.o->storage = trainer_storage(t->options.precision);
     context_upload(t->ctx, t->x, in->x);
     sensing_update(t->in.o, &t->a, in->perm);
     if (in->y) context_upload(t->ctx, t->y, in->y);

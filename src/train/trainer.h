@@ -44,6 +44,9 @@ const training_plan *trainer_plan(const trainer *t);
 const char *training_plan_mode(const training_plan *p);
 void training_plan_text(const training_plan *p, char *out, size_t size);
 
+// What stays inside the network's modules is stored so.
+dtype trainer_storage(idm_precision precision);
+
 // Lays out the memory again after the session used it.
 idm_status trainer_prepare(trainer *t);
 

@@ -19,11 +19,17 @@ static tensor map(const bench_call *c, int channels)
     return arena_push(c->o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, c->height, c->width, channels);
 }
 
+// What stays inside a module of the network.
+static tensor inner(const bench_call *c, int channels)
+{
+    return arena_push(c->o->ctx, POOL_ACTIVATIONS, c->o->storage, 1, c->height, c->width, channels);
+}
+
 static tensor output_map(const bench_call *c)
 {
     const int height = ((c->height << c->upsample) + c->stride - 1) / c->stride;
     const int width = ((c->width << c->upsample) + c->stride - 1) / c->stride;
-    return arena_push(c->o->ctx, POOL_ACTIVATIONS, DTYPE_F32, 1, height, width, c->out);
+    return arena_push(c->o->ctx, POOL_ACTIVATIONS, c->o->storage, 1, height, width, c->out);
 }
 
 static double pixels(const bench_call *c)
@@ -51,28 +57,28 @@ static void count_products(bench_call *c, int taps, tensor y)
 
 void bench_linear(bench_call *c)
 {
-    const tensor x = map(c, c->in), y = map(c, c->out);
+    const tensor x = inner(c, c->in), y = inner(c, c->out);
     gemm_forward(c->o, x, push_weight(c, 1, WEIGHT_TAPS, false), &(epilogue){.bias = vector(c, c->out)}, y);
     count_products(c, 1, y);
 }
 
 void bench_linear_data(bench_call *c)
 {
-    const tensor dx = map(c, c->in), dy = map(c, c->out);
+    const tensor dx = inner(c, c->in), dy = inner(c, c->out);
     gemm_backward_data(c->o, dy, push_weight(c, 1, WEIGHT_TAPS, true), NULL, dx);
     count_products(c, 1, dy);
 }
 
 void bench_linear_weight(bench_call *c)
 {
-    const tensor x = map(c, c->in), dy = map(c, c->out), dw = vector(c, c->in * c->out);
+    const tensor x = inner(c, c->in), dy = inner(c, c->out), dw = vector(c, c->in * c->out);
     gemm_backward_weight(c->o, x, dy, dw, vector(c, c->out));
     count_products(c, 1, dy);
 }
 
 void bench_conv(bench_call *c)
 {
-    const tensor x = map(c, c->in), y = output_map(c);
+    const tensor x = inner(c, c->in), y = output_map(c);
     const weight_form form = conv_form(c->o, c->in, c->out, c->stride, y.h, y.w);
     conv_forward(c->o, x, push_weight(c, 9, form, false), c->stride, c->upsample, &(epilogue){.bias = vector(c, c->out)}, y);
     count_products(c, 9, y);
@@ -80,7 +86,7 @@ void bench_conv(bench_call *c)
 
 void bench_conv_data(bench_call *c)
 {
-    const tensor dx = map(c, c->in), dy = output_map(c), made = c->upsample ? dy : dx; // what the convolution itself writes
+    const tensor dx = inner(c, c->in), dy = output_map(c), made = c->upsample ? dy : dx; // what the convolution itself writes
     const weight_form form = conv_form(c->o, c->out, c->in, 1, made.h, made.w);
     conv_backward_data(c->o, dy, push_weight(c, 9, form, true), c->stride, c->upsample, NULL, dx);
     count_products(c, 9, dy);
@@ -88,7 +94,7 @@ void bench_conv_data(bench_call *c)
 
 void bench_conv_weight(bench_call *c)
 {
-    const tensor x = map(c, c->in), dy = output_map(c), dw = vector(c, 9 * c->in * c->out);
+    const tensor x = inner(c, c->in), dy = output_map(c), dw = vector(c, 9 * c->in * c->out);
     conv_backward_weight(c->o, x, dy, c->stride, c->upsample, dw, vector(c, c->out));
     count_products(c, 9, dy);
 }
@@ -102,15 +108,16 @@ static tensor push_lse(const bench_call *c)
 
 void bench_attention(bench_call *c)
 {
-    const tensor q = map(c, c->in), k = map(c, c->in), v = map(c, c->in), out = map(c, c->in);
+    const tensor q = inner(c, c->in), k = inner(c, c->in), v = inner(c, c->in), out = inner(c, c->in);
     attention_forward(c->o, q, k, v, c->in, c->heads, out, push_lse(c));
     c->flops = 4 * pixels(c) * pixels(c) * c->in; // two products
 }
 
 void bench_attention_gradient(bench_call *c)
 {
-    const tensor q = map(c, c->in), k = map(c, c->in), v = map(c, c->in), out = map(c, c->in), lse = push_lse(c), dout = map(c, c->in);
-    const tensor dq = map(c, c->in), dk = map(c, c->in), dv = map(c, c->in);
+    const tensor q = inner(c, c->in), k = inner(c, c->in), v = inner(c, c->in), out = inner(c, c->in), lse = push_lse(c),
+                 dout = inner(c, c->in);
+    const tensor dq = inner(c, c->in), dk = inner(c, c->in), dv = inner(c, c->in);
     if (c->preparing) attention_forward(c->o, q, k, v, c->in, c->heads, out, lse);
     attention_backward(c->o, q, k, v, c->in, c->heads, out, lse, dout, dq, dk, dv, c->in);
     c->flops = 10 * pixels(c) * pixels(c) * c->in; // five
@@ -120,25 +127,25 @@ void bench_attention_gradient(bench_call *c)
 
 void bench_group_norm(bench_call *c)
 {
-    const tensor x = map(c, c->in), y = map(c, c->in), gamma = vector(c, c->in), beta = vector(c, c->in);
+    const tensor x = map(c, c->in), y = inner(c, c->in), gamma = vector(c, c->in), beta = vector(c, c->in);
     group_norm_forward(c->o, x, gamma, beta, c->groups, 1e-5f, true, y);
 }
 
 void bench_group_norm_gradient(bench_call *c)
 {
-    const tensor x = map(c, c->in), dy = map(c, c->in), dx = map(c, c->in), gamma = vector(c, c->in), beta = vector(c, c->in);
+    const tensor x = map(c, c->in), dy = inner(c, c->in), dx = map(c, c->in), gamma = vector(c, c->in), beta = vector(c, c->in);
     group_norm_backward(c->o, x, gamma, beta, c->groups, 1e-5f, true, dy, NO_TENSOR, dx, vector(c, c->in), vector(c, c->in));
 }
 
 void bench_layer_norm(bench_call *c)
 {
-    const tensor x = map(c, c->in), y = map(c, c->in), gamma = vector(c, c->in), beta = vector(c, c->in);
+    const tensor x = inner(c, c->in), y = inner(c, c->in), gamma = vector(c, c->in), beta = vector(c, c->in);
     layer_norm_forward(c->o, x, gamma, beta, 1e-5f, y);
 }
 
 void bench_layer_norm_gradient(bench_call *c)
 {
-    const tensor x = map(c, c->in), dy = map(c, c->in), dx = map(c, c->in), gamma = vector(c, c->in);
+    const tensor x = inner(c, c->in), dy = inner(c, c->in), dx = inner(c, c->in), gamma = vector(c, c->in);
     layer_norm_backward(c->o, x, gamma, 1e-5f, dy, NO_TENSOR, dx, vector(c, c->in), vector(c, c->in));
 }
 
@@ -150,13 +157,13 @@ void bench_silu(bench_call *c)
 
 void bench_geglu(bench_call *c)
 {
-    const tensor x = map(c, c->in), y = map(c, c->out);
+    const tensor x = inner(c, c->in), y = inner(c, c->out);
     geglu_forward(c->o, x, y);
 }
 
 void bench_geglu_gradient(bench_call *c)
 {
-    const tensor x = map(c, c->in), dy = map(c, c->out), dx = map(c, c->in);
+    const tensor x = inner(c, c->in), dy = inner(c, c->out), dx = inner(c, c->in);
     geglu_backward(c->o, x, dy, dx);
 }
 

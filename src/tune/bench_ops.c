@@ -9,6 +9,7 @@
 #include "tune/check.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { ADAM_VALUES = 1 << 24 }; // far beyond caches, as the network's are
 
@@ -59,6 +60,11 @@ static idm_status prepare(timed *t)
     return context_status(ctx);
 }
 
+static void find_matrix(void *user, const planned_launch *l)
+{
+    if (strstr(l->file, "_matrix")) *(bool *)user = true;
+}
+
 static void count(const bench *b, timed *t, bench_row *row)
 {
     context *ctx = t->c->o->ctx;
@@ -74,6 +80,9 @@ static void count(const bench *b, timed *t, bench_row *row)
     arena_release(ctx, POOL_DERIVED, derived);
     t->c->w = (weight){0};
     context_set_dry(ctx, dry);
+    bool matrix = false;
+    planned_visit(ctx, find_matrix, &matrix);
+    if (matrix) row->variant = variant_name(VARIANT_MATRIX);
     row->flops = t->c->flops > 0 ? t->c->flops : counted.flops;
     row->bytes = counted.bytes;
 }

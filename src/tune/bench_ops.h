@@ -34,8 +34,9 @@ typedef void bench_visitor(void *user, const bench_row *row);
 // The widest tensor a row reads (for ops_create).
 int bench_max_channels(const model_sizes *sizes);
 
-// All rows, forward, then backward, then the optimiser; in a dry context only counted. Float32, batch 1. Weights are kept in the layout
-// that kernels read, as where memory is plenty. What fails, on a small device for want of memory, is a failed row.
+// All rows, forward, then backward, then the optimiser; in a dry context only counted. Batch 1; what stays inside the network's modules is
+// stored as o->storage says, which has to be float32 where anything is measured. Weights are kept in the layout that kernels read, as where
+// memory is plenty. What fails, on a small device for want of memory, is a failed row.
 idm_status bench_ops(ops *o, const bench_settings *settings, bench_visitor *visit, void *user);
 
 #endif
