@@ -127,7 +127,8 @@ static void test_given(void **state)
     expect_not_said("checking them");
     cli_expect(0, NULL,
                "sed 's/tile_rows=3/tile_rows=4/' own.txt > other.txt && cp -r \"$DATA\"/../../cl wrong && "
-               "sed -i 's|fma((float16)(a\\[r\\]\\[k\\])|fma((TILE_ROWS == 4 ? 1.01f : 1.0f) * (float16)(a[r][k])|' wrong/tile.clh");
+               "sed -i 's|fma((float16)(a\\[r\\])|fma((TILE_ROWS == 4 ? 1.01f : 1.0f) * (float16)(a[r])|' wrong/tile.clh && "
+               "! cmp -s wrong/tile.clh \"$DATA\"/../../cl/tile.clh");
     cli_expect(0, NULL, "IDM_CACHE_DIR=given IDM_CL_DIR=wrong " RUN " --set device.tuning=own.txt");
     cli_expect(4, "conv3x3 cpu: tile_rows=4|device.tuning=none",
                "IDM_CACHE_DIR=given IDM_CL_DIR=wrong " RUN " --set device.tuning=other.txt");
