@@ -1,4 +1,5 @@
-// The device's matrix unit: which one there is, and whether it gives right numbers. What runs on it: ops/conv_matrix.h.
+// The device's matrix unit: which one there is, and whether it gives right numbers. What runs on it: ops/conv_matrix.h,
+// ops/attention_matrix.h.
 #ifndef OPS_MATRIX_H
 #define OPS_MATRIX_H
 

@@ -55,7 +55,7 @@ REASONS = {
     "attention_backward": "Its tiles take 10 to 41 KB of local memory a group of 64 or 128 items, which at heads of 40 and 80 leaves room for 12 to 25 % "
                           "on sm_80, 86 and 89 and 18 to 37 % on sm_90 whatever the registers, of which these cost up to 7 points, on sm_90 up to half. Held to "
                           "128 (-maxrregcount), three choices at heads of 40 and 80 spilled 0 to 4 bytes on sm_80. To be measured on a card. "
-                          "On the matrix unit two choices of the keys' pass pass 128 on sm_90 alone: 130 at heads of 40, 164 at 80, with 18 %, where sm_80 "
+                          "On the matrix unit two choices of the keys' pass pass 128 on sm_90 alone: 130 at heads of 40, 168 at 80, with 18 %, where sm_80 "
                           "and 86 compile them to 126 and 128 without spills.",
 }
 

@@ -1,5 +1,5 @@
 // For mix.py, which counts instructions of PTX: matrix units of other vendors than NVIDIA as one instruction that it takes for one.
-// And their conversion to half, one instruction where libclc's takes many.
+// And their conversions to and from half, and the exchange between items, one instruction where libclc's take many or there is none.
 #if MATRIX_UNIT == 4 || MATRIX_UNIT == 6 || MATRIX_UNIT == 8
 static inline ushort mix_half(const float v)
 {
@@ -15,6 +15,20 @@ __attribute__((overloadable)) void vstore_half_rte(float v, size_t i, __global h
 {
     ((__global ushort *)p)[i] = mix_half(v);
 }
+__attribute__((overloadable)) float vload_half(size_t i, const half *p)
+{
+    float v;
+    __asm__("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(((const ushort *)p)[i]));
+    return v;
+}
+static inline uint mix_exchange(const uint value)
+{
+    uint other;
+    __asm__ volatile("shfl.sync.bfly.b32 %0, %1, 16, 31, 0xffffffff;" : "=r"(other) : "r"(value));
+    return other;
+}
+#define __builtin_amdgcn_permlanex16(old, value, low, high, fi, bound) mix_exchange(value)
+#define __builtin_amdgcn_ds_bpermute(at, value) mix_exchange(value)
 // half vectors that a target without them can have
 #define as_half4(x) (x)
 #define as_half16(x) (x)
