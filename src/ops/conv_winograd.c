@@ -23,7 +23,7 @@ static size_t rounded(size_t value, size_t multiple)
     return ceil_div(value, multiple) * multiple;
 }
 
-// Scratch bytes per tile: its transformed inputs and its products.
+// Scratch bytes per tile: its transformed inputs; its products, or transformed gradients.
 static size_t input_bytes(int in)
 {
     return POSITIONS * sizeof(float) * rounded((size_t)in, 16);
